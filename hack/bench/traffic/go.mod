@@ -1,0 +1,3 @@
+module dedicated.dev/traffic
+
+go 1.26

@@ -1,0 +1,3 @@
+module dedicated.dev/hack/stub-engine
+
+go 1.24.0

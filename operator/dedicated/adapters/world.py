@@ -1,0 +1,66 @@
+"""One endpoint's world: what a pass observes, applies and reports."""
+
+from __future__ import annotations
+
+from dedicated.adapters.apply import Applier
+from dedicated.adapters.kinds import ENDPOINT
+from dedicated.adapters.observe import Observer
+from dedicated.adapters.view import Clients, EndpointView, Manifest
+from dedicated.api.status import Plan
+from dedicated.core.patches import merge_patch
+from dedicated.lifecycle.decide import Decision
+from dedicated.lifecycle.observation import Observation
+from dedicated.lifecycle.status import is_urgent, report
+from dedicated.lifecycle.transitions import Transition, transition
+from dedicated.planner.measured import errors
+from dedicated.telemetry import metrics
+
+NOT_URGENT_S = 10.0
+"""How long a change of the status that nobody waits for may be held back. (seconds)"""
+
+
+class EndpointWorld:
+    """The world of one endpoint in one pass."""
+
+    def __init__(self, clients: Clients, endpoint: Manifest) -> None:
+        self._c = clients
+        self._v = EndpointView(clients, endpoint)
+
+    async def observe(self) -> Observation:
+        """Everything that is known about the endpoint, now."""
+        return await Observer(self._c, self._v).observe()
+
+    async def apply(self, seen: Observation, decision: Decision) -> None:
+        """Make the cluster as decided."""
+        await Applier(self._c, self._v).apply(seen, decision)
+
+    async def report(self, seen: Observation, decision: Decision) -> tuple[Transition | None, float | None]:
+        """
+        Write the status if it differs; what is not urgent at most each 10 s.
+
+        Returns:
+            The transition that was told, if one was, and when to come back for what was held back.
+        """
+        held_back = self._c.store.held_back_since
+        new = report(seen, decision)
+        patch = merge_patch(self._v.old_status, new.to_dict())
+        if seen.deleting or not patch:
+            held_back.pop(seen.uid, None)
+            return None, None
+        tell_at = held_back.setdefault(seen.uid, seen.now) + NOT_URGENT_S
+        if seen.now < tell_at and not is_urgent(self._v.status, new):
+            return None, tell_at
+        held_back.pop(seen.uid, None)
+        body = {"metadata": {"resourceVersion": self._v.meta["resourceVersion"]}, "status": patch}
+        stored = await self._c.kube.patch(ENDPOINT, seen.namespace, seen.name, body, "status")
+        self._c.store.put(ENDPOINT, stored)
+        _count_plan_errors(self._v.status.plan, new.plan)
+        return transition(self._v.status, new), None
+
+
+def _count_plan_errors(old: Plan | None, new: Plan | None) -> None:
+    """Once for each engine that told what it takes."""
+    if new is None or new.memory is None or new.measured is None or (old and old.measured):
+        return
+    for what, error in errors({"weight_bytes": new.memory.weight_bytes}, new.measured).items():
+        metrics.PLAN_ERROR.labels(what).observe(error)

@@ -1,0 +1,131 @@
+"""Writes what was seen: activity of endpoints, wakes that calls ask for, last use of keys. Coarse, and never in a call's way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable
+
+from dedicated.adapters.activity import Activity
+from dedicated.adapters.kinds import API_KEY
+from dedicated.adapters.kube import KubeApi
+from dedicated.api.errors import DedicatedError
+from dedicated.core.clock import rfc3339
+from dedicated.core.quantities import seconds
+from dedicated.gateway.keyring import Key
+from dedicated.gateway.ledger import Ledger
+from dedicated.gateway.table import Endpoint
+from dedicated.gateway.watching import Watched
+from dedicated.telemetry import metrics
+
+EVERY_S = 1.0
+SHORTEST_S, LONGEST_S = 15.0, 60.0
+"""Between two renewals of one Lease by anybody: idleAfter / 20 within these bounds."""
+WRITES_AT_ONCE = 8
+WAKE_AGAIN_S = 10.0
+"""A wake that nothing came of is asked for again by the next call after this long."""
+DAY_S = 86_400.0
+KEYS_PER_PASS = 20
+log = logging.getLogger(__name__)
+
+
+def renewal_period_s(idle_after: str) -> float:
+    """Seconds for which a renewal of an endpoint's Lease is as good as a new one."""
+    idle_s = seconds(idle_after)
+    return max(SHORTEST_S, min(LONGEST_S, idle_s / 20)) if idle_s else LONGEST_S
+
+
+class Reporter:
+    """Tells the API server what this gateway saw."""
+
+    def __init__(self, kube: KubeApi, activity: Activity, watched: Watched, ledger: Ledger, namespace: str) -> None:
+        self._kube, self._activity, self._watched, self._ledger, self._namespace = kube, activity, watched, ledger, namespace
+        self._asked: dict[tuple[str, int], float] = {}
+        self._used: dict[str, float] = {}
+        self._told: dict[str, float] = {}
+        """Activity that this gateway wrote, by endpoint id; what is written once is not written again where somebody deletes the Lease."""
+        self._background: set[asyncio.Task[bool]] = set()
+        self._gate = asyncio.Semaphore(WRITES_AT_ONCE)
+
+    async def run(self) -> None:
+        """Report, for ever."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await self.report()
+
+    async def report(self) -> None:
+        """One pass over everything that was active."""
+        now = time.monotonic()
+        self._ledger.sweep(now)
+        metrics.GATEWAY_IN_FLIGHT.set(self._ledger.total())
+        called = self._ledger.known()
+        endpoints = self._watched.table.active(called)
+        due = [self._renew(endpoint, at) for endpoint in endpoints if (at := self._due(endpoint, now)) is not None]
+        used = [self._mark(name, at) for name, at in list(self._used.items())[:KEYS_PER_PASS]]
+        await asyncio.gather(*due, *used)
+        self._forget(called - {endpoint.id for endpoint in endpoints})
+        self._asked = {what: at for what, at in self._asked.items() if now - at < WAKE_AGAIN_S}
+
+    def _forget(self, deleted: set[str]) -> None:
+        self._ledger.forget(deleted)
+        for endpoint_id in deleted:
+            self._told.pop(endpoint_id, None)
+
+    def used(self, key: Key) -> None:
+        """A key was used."""
+        now = self._kube.now()
+        if key.last_used is None or now - key.last_used >= DAY_S:
+            self._used.setdefault(key.name, now)
+
+    def wake_soon(self, endpoint: Endpoint) -> None:
+        """Ask for an endpoint to be woken, without waiting for it."""
+        if not self._asked_lately(endpoint):
+            task = asyncio.get_running_loop().create_task(self._wake(endpoint))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def wake(self, endpoint: Endpoint) -> bool:
+        """Ask for an endpoint to be woken, once however many ask; answers whether that is written."""
+        return True if self._asked_lately(endpoint) else await self._wake(endpoint)
+
+    def _asked_lately(self, endpoint: Endpoint) -> bool:
+        return time.monotonic() - self._asked.get((endpoint.id, endpoint.drain_epoch), -WAKE_AGAIN_S) < WAKE_AGAIN_S
+
+    async def _wake(self, endpoint: Endpoint) -> bool:
+        what = (endpoint.id, endpoint.drain_epoch)
+        self._asked[what] = time.monotonic()
+        written = await self._written("wake", self._activity.wake(*what))
+        if not written:
+            self._asked.pop(what, None)
+        return written
+
+    def _due(self, endpoint: Endpoint, now: float) -> float | None:
+        """The activity to be written, where the Lease does not tell of it well enough. (seconds since the epoch, API server's clock)"""
+        last = now if self._ledger.in_flight(endpoint.id) else self._ledger.last(endpoint.id)
+        if last is None:
+            return None
+        at = self._kube.now() - (now - last)
+        told = max(self._watched.renewed.get(endpoint.id, 0.0), self._told.get(endpoint.id, 0.0))
+        return at if at - told >= renewal_period_s(endpoint.idle_after) else None
+
+    async def _renew(self, endpoint: Endpoint, at: float) -> None:
+        if await self._written("activity", self._activity.renew(endpoint.id, at)):
+            self._told[endpoint.id] = at
+
+    async def _mark(self, name: str, at: float) -> None:
+        body = {"status": {"lastUsedTime": rfc3339(at)}}
+        await self._written("key", self._kube.patch(API_KEY, self._namespace, name, body, "status"))
+        self._used.pop(name, None)
+
+    async def _written(self, what: str, writing: Awaitable[object]) -> bool:
+        """Whether a write worked; one that did not is tried again when it is due again."""
+        try:
+            async with self._gate:
+                await writing
+        except DedicatedError as failure:
+            metrics.GATEWAY_ACTIVITY_WRITES.labels(what, "failed").inc()
+            log.warning("not written", extra={"what": what, "error": str(failure)})
+            return False
+        metrics.GATEWAY_ACTIVITY_WRITES.labels(what, "written").inc()
+        return True

@@ -1,0 +1,78 @@
+"""The frozen snapshot that a decision is made from. Times are seconds since the epoch on the API server's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dedicated.api.accelerator import AcceleratorSpec
+from dedicated.api.endpoint import EndpointSpec
+from dedicated.api.errors import DedicatedError
+from dedicated.api.status import EndpointStatus, ModelStatus, Plan
+from dedicated.diagnosis.evidence import Finding, PodFacts
+from dedicated.weights.repository import Access
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The Deployment of one revision, as it is."""
+
+    revision: str
+    replicas: int
+    created_at: float = 0.0
+    refused: str = ""
+    """Why its pods cannot be made, in the API server's words (condition ReplicaFailure)."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One endpoint's world at one time."""
+
+    now: float
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    spec: EndpointSpec
+    status: EndpointStatus
+    inputs_hash: str
+    target: str | None = None
+    """The revision that the spec asks for; None where the model is not known."""
+    model: ModelStatus | None = None
+    plan: Plan | None = None
+    """What one replica runs on; None where nothing is planned yet."""
+    accelerator_class: AcceleratorSpec | None = None
+    """The class that the plan names, where there is such an object."""
+    next_plan: Plan | None = None
+    """What is tried next, where the planned class had no room in time."""
+    problem: DedicatedError | None = None
+    """Why the model, the right to read it, or the way to start the engine, is not there."""
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
+    pods: tuple[PodFacts, ...] = ()
+    finding: Finding | None = None
+    """What is wrong with the target's pods."""
+    deadline: float | None = None
+    """When time alone changes that."""
+    capacity_grew_at: float = 0.0
+    """When a node was last seen to appear or to grow."""
+    access: Access | None = None
+    """What this pass has proven of reading the model's files; None where it had no cause to ask."""
+    lacks_token: str | None = None
+    """The Secret with the hub token that the spec names, where no such Secret is labelled for it."""
+    queue: str | None = None
+    """The Kueue queue that the endpoint's label names."""
+    deleting: bool = False
+
+    @property
+    def serving(self) -> str | None:
+        """The revision that answers, as the status has it, if its Deployment still exists."""
+        recorded = self.status.revisions.serving if self.status.revisions else None
+        return recorded if recorded in self.workloads else None
+
+    def ready(self, revision: str | None) -> int:
+        """Pods of a revision that answer."""
+        return sum(pod.ready and not pod.deleting for pod in self.pods if pod.revision == revision)
+
+    def pods_left(self, revision: str | None) -> int:
+        """Pods of a revision that still exist, going ones too."""
+        return sum(pod.revision == revision for pod in self.pods)

@@ -1,0 +1,125 @@
+"""(Observation, Decision) -> the status: conditions, counts, and the phase that is derived from them."""
+
+from __future__ import annotations
+
+from dedicated.api import conditions, names
+from dedicated.api.reasons import Reason
+from dedicated.api.status import Condition, ConditionType, Diagnosis, EndpointStatus, Phase, PodStatus, Revisions
+from dedicated.lifecycle.access import accessible
+from dedicated.lifecycle.decide import Decision, Verb
+from dedicated.lifecycle.observation import Observation
+
+T = ConditionType
+MAX_PODS = 20
+"""Pods on the status: enough to see, bounded for large replica counts."""
+
+
+def report(seen: Observation, decision: Decision) -> EndpointStatus:
+    """The status that tells this observation and this decision."""
+    own_pods = [pod for pod in seen.pods if not pod.deleting]
+    current = _conditions(seen, decision)
+    return EndpointStatus(
+        id=names.endpoint_id(seen.uid),
+        phase=phase(current, decision),
+        observed_generation=seen.generation,
+        conditions=conditions.merge(seen.status.conditions, current, now=seen.now, generation=seen.generation),
+        model=seen.model or seen.status.model,
+        plan=decision.plan or seen.plan or seen.status.plan,
+        replicas=len(own_pods),
+        ready_replicas=sum(pod.ready for pod in own_pods),
+        selector=f"{names.LABEL_ENDPOINT_ID}={names.endpoint_id(seen.uid)}",
+        pods=[_pod(seen, index) for index in range(min(len(seen.pods), MAX_PODS))],
+        revisions=Revisions(serving=decision.serving, target=seen.target) if decision.serving or seen.target else None,
+        diagnosis=_diagnosis(seen, decision),
+    )
+
+
+PLAN_REASONS = {
+    Reason.DOES_NOT_FIT,
+    Reason.UNSUPPORTED_ARCHITECTURE,
+    Reason.UNSUPPORTED_QUANTIZATION,
+    Reason.UNSUPPORTED_DTYPE,
+    Reason.PARALLELISM_INVALID,
+    Reason.CONTEXT_TOO_LONG,
+    Reason.NO_ACCELERATOR_ALLOWED,
+    Reason.PRICE_ABOVE_LIMIT,
+}
+_SUMMARY = {T.READY, T.RECONCILING, T.STALLED, T.ACTIVE}
+
+
+def is_urgent(old: EndpointStatus, new: EndpointStatus) -> bool:
+    """Whether a person or a gateway waits for this change. Names of pods and the like may wait, and mostly ride along with the next urgent one."""
+    return _urgent(old) != _urgent(new)
+
+
+def _urgent(status: EndpointStatus) -> object:
+    summary = [(c.type, c.status, c.reason, c.message) for c in status.conditions if c.type in _SUMMARY]
+    return (status.phase, status.observed_generation, summary, status.diagnosis, status.model, status.revisions, status.ready_replicas)
+
+
+def phase(current: list[Condition], decision: Decision) -> Phase:
+    """One word for people."""
+    by_type = {condition.type: condition.status == "True" for condition in current}
+    if decision.reason is Reason.SUSPENDED:
+        return Phase.PAUSED
+    if by_type.get(T.READY):
+        return Phase.UP
+    return Phase.FAILED if by_type.get(T.STALLED) else Phase.BUILDING
+
+
+def _conditions(seen: Observation, decision: Decision) -> list[Condition]:
+    """The contract's table, row by row."""
+    answers = bool(seen.ready(decision.serving)) and decision.reason is not Reason.SUSPENDED
+    stalled = decision.verb is Verb.STALL
+    reason, message = decision.reason, decision.message
+    ready_reason, ready_message = reason, message
+    if answers and stalled:
+        ready_reason, ready_message = Reason.UPDATE_FAILED, f"Revision {decision.serving} still serves; the update failed: {message}"[:1024]
+    found = [_condition(T.READY, answers, ready_reason, ready_message), _condition(T.ACTIVE, answers, ready_reason, "")]
+    if stalled:
+        found.append(_condition(T.STALLED, True, reason, message))
+    elif reason not in (Reason.ALL_READY, Reason.SUSPENDED):
+        found.append(_condition(T.RECONCILING, True, reason, message))
+    return found + _facts(seen, answers, reason)
+
+
+def _facts(seen: Observation, answers: bool, reason: Reason) -> list[Condition]:
+    """What is known besides the summary."""
+    found = _planned(seen)
+    if seen.spec.model:
+        found.append(accessible(seen, answers, reason))
+    if seen.pods:
+        placed = {pod.scheduled for pod in seen.pods}
+        if None not in placed:
+            found.append(_condition(T.SCHEDULED, False not in placed, reason if False in placed else Reason.ALL_READY, ""))
+        found.append(_condition(T.ENGINE_READY, answers, Reason.ALL_READY if answers else reason, ""))
+    return found
+
+
+def _planned(seen: Observation) -> list[Condition]:
+    """Which hardware was chosen, or why none can be."""
+    if seen.problem is not None and seen.problem.reason in PLAN_REASONS:
+        return [_condition(T.PLANNED, False, seen.problem.reason, f"{seen.problem.message} {seen.problem.next_step}"[:1024])]
+    plan = seen.plan
+    if plan is None or plan.accelerator is None:
+        return []
+    return [_condition(T.PLANNED, True, Reason.ALL_READY, plan.message or f"{plan.count or 0} x {plan.accelerator}.")]
+
+
+def _condition(kind: ConditionType, value: bool, reason: Reason, message: str) -> Condition:
+    return Condition(type=kind, status="True" if value else "False", reason=reason, message=message)
+
+
+def _pod(seen: Observation, index: int) -> PodStatus:
+    pod = seen.pods[index]
+    return PodStatus(name=pod.name, node=pod.node, address=pod.address, ready=pod.ready, revision=pod.revision)
+
+
+def _diagnosis(seen: Observation, decision: Decision) -> Diagnosis | None:
+    """The new one; else the old one for as long as the same thing is tried again, or an update that failed must not be tried by a mere resume."""
+    old = seen.status.diagnosis
+    if decision.diagnosis or old is None:
+        return decision.diagnosis
+    failed_update = decision.serving not in (None, seen.target)
+    kept = failed_update if decision.reason is Reason.SUSPENDED else decision.reason is not Reason.ALL_READY
+    return old if kept and old.inputs_hash == seen.inputs_hash else None

@@ -1,0 +1,44 @@
+"""What is worth an Event: a change of phase, or another reason to stand still. Told in the past tense, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dedicated.api.conditions import find
+from dedicated.api.reasons import Reason
+from dedicated.api.status import ConditionType, EndpointStatus, Phase
+
+
+@dataclass(frozen=True)
+class Transition:
+    """From one phase to another, or from one reason of standing still to another."""
+
+    before: Phase
+    after: Phase
+    reason: str
+    message: str
+    warning: bool
+
+
+_TOLD: dict[Phase, str] = {
+    Phase.BUILDING: "Started building",
+    Phase.UP: "Came up",
+    Phase.FAILED: "Failed",
+    Phase.SLEEPING: "Went to sleep",
+    Phase.WAKING: "Started waking",
+    Phase.PAUSED: "Was paused",
+}
+
+
+def transition(old: EndpointStatus, new: EndpointStatus) -> Transition | None:
+    """The transition between two statuses; None where nothing changed that a person would want to be told, and at the first status of all."""
+    if old.phase is None or new.phase is None:
+        return None
+    stalled_before, stalled = find(old.conditions, ConditionType.STALLED), find(new.conditions, ConditionType.STALLED)
+    why_before, why = (stalled_before.reason if stalled_before else None), (stalled.reason if stalled else None)
+    if old.phase == new.phase and why_before == why:
+        return None
+    summary = stalled or find(new.conditions, ConditionType.READY)
+    reason, message = (summary.reason, summary.message) if summary else (Reason.ALL_READY.value, "")
+    told = "The update failed" if stalled and new.phase is Phase.UP else _TOLD[new.phase]
+    return Transition(old.phase, new.phase, reason, f"{told}: {message}"[:1024] if message else f"{told}.", warning=stalled is not None)

@@ -1,0 +1,45 @@
+"""Every metric. Base units; labels are bounded: no user, no pod, no request."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+RECONCILE_SECONDS = Histogram(
+    "dedicated_reconcile_duration_seconds",
+    "Duration of one pass over one endpoint.",
+    ["outcome"],
+    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0),
+)
+RECONCILE_BUGS = Counter("dedicated_reconcile_bugs_total", "Passes that ended in an error of the operator's own.")
+API_REQUESTS = Counter("dedicated_api_requests_total", "Requests to the API server.", ["verb", "code"])
+PLAN_ERROR = Histogram(
+    "dedicated_planner_estimate_error_ratio",
+    "What an engine reported of its memory against the plan, less one: above zero where more was needed.",
+    ["what"],
+    buckets=(-0.5, -0.2, -0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+)
+LEADER = Gauge("dedicated_leader", "1 while this operator holds the lease.")
+HUB_REQUESTS = Counter("dedicated_hub_requests_total", "Requests to the hub; code none where no answer came.", ["kind", "code"])
+
+GATEWAY_REQUESTS = Counter(
+    "dedicated_gateway_requests_total", "Calls that ended at the gateway; endpoint is empty where none was called.", ["endpoint", "code"]
+)
+GATEWAY_CHECKS = Counter("dedicated_gateway_checks_total", "Decisions: routed, refused, not-now, failed.", ["decision"])
+GATEWAY_CHECK_SECONDS = Histogram(
+    "dedicated_gateway_check_duration_seconds",
+    "Duration of one decision.",
+    buckets=(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1, 1.0),
+)
+GATEWAY_FIRST_BYTE_SECONDS = Histogram(
+    "dedicated_gateway_first_byte_seconds",
+    "From a call's arrival to the first byte of the engine's answer.",
+    buckets=(0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
+GATEWAY_BYTES = Counter("dedicated_gateway_bytes_total", "Bytes of bodies: received from callers, sent to them.", ["direction"])
+GATEWAY_BROKEN = Counter("dedicated_gateway_broken_total", "Calls that ended before their answer was whole, by Envoy's response flag.", ["cause"])
+GATEWAY_IN_FLIGHT = Gauge("dedicated_gateway_in_flight_requests", "Calls that engines are answering now.")
+GATEWAY_KEYS = Gauge("dedicated_gateway_keys", "API keys that the gateway knows.")
+GATEWAY_ENDPOINTS = Gauge("dedicated_gateway_endpoints", "Endpoints that the gateway knows.")
+GATEWAY_ACTIVITY_WRITES = Counter(
+    "dedicated_gateway_activity_writes_total", "Writes of activity Leases, wakes and last use of keys.", ["what", "outcome"]
+)

@@ -1,0 +1,102 @@
+"""One gateway for the session, before an API server in memory; engines on loopback. Each test begins with the same small cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dedicated.adapters.kinds import API_KEY, ENDPOINT, ENDPOINT_SLICE, LEASE
+from tests.support.cluster import wait_until
+from tests.support.engine import Engine, serving_engine
+from tests.support.fakeapi import FakeApi, serving_api
+from tests.support.gateway import TEAM, Gateway, a_gateway, a_key, a_secret, a_slice, an_endpoint, id_of
+from tests.support.tokens import AUDIENCE, ISSUER, Signer
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "gateway" in Path(item.fspath).parts and "unit" not in Path(item.fspath).parts:
+            item.add_marker(pytest.mark.gateway)
+
+
+ALICE, BOB = a_secret(1), a_secret(2)
+ELASTIC = "Llama 3.1 8B"
+
+
+@dataclass
+class World:
+    """The gateway and everything around it."""
+
+    api: FakeApi
+    gateway: Gateway
+    engine: Engine
+    other: Engine
+    signer: Signer
+    ids: dict[str, str]
+
+    @property
+    def leases_written(self):
+        """Writes of activity and wakes since the test began."""
+        return [write for write in self.api.writes if "leases" in write[1]]
+
+
+def cluster(engine, other):
+    """Alice's endpoints in every state, Bob's, and one in the catalogue."""
+    endpoints = {state: an_endpoint(f"is-{state}", state) for state in ("up", "building", "sleeping", "waking", "failed", "paused")}
+    endpoints["bobs"] = an_endpoint("bobs", owner="bob")
+    endpoints["shared"] = an_endpoint("shared", owner="bob", shared_as=ELASTIC)
+    slices = [a_slice(endpoints[name], where.address, port=where.port) for name, where in (("up", engine), ("bobs", other), ("shared", other))]
+    return endpoints, slices
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jwks")
+    signer = Signer(folder / "jwks.json")
+    settings = {
+        "DEDICATED_SESSION_JWKS": str(signer.path),
+        "DEDICATED_SESSION_ISSUER": ISSUER,
+        "DEDICATED_SESSION_AUDIENCE": AUDIENCE,
+        "DEDICATED_CORS_ORIGINS": "https://app.example",
+    }
+    engines = serving_engine("127.0.0.1"), serving_engine("127.0.0.2")
+    with serving_api() as api, engines[0] as engine, engines[1] as other, a_gateway(api.url, **settings) as gateway:
+        yield World(api, gateway, engine, other, signer, {})
+
+
+@pytest.fixture
+def world(running):
+    """The small cluster, as new."""
+    running.engine.reset()
+    running.other.reset()
+    endpoints, slices = cluster(running.engine, running.other)
+    keys = [a_key(ALICE, "alice"), a_key(BOB, "bob")]
+    wanted = [*endpoints.values(), *slices, *keys]
+    names = {(obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"]) for obj in wanted}
+    kinds = {kind.name: kind for kind in (ENDPOINT, ENDPOINT_SLICE, API_KEY, LEASE)}
+    for key in [key for key in running.api.objects if key not in names and key[0] in kinds]:
+        running.api.delete(kinds[key[0]], *key[1:])
+    running.api.put(*wanted)
+    running.ids = {name: id_of(endpoint) for name, endpoint in endpoints.items()}
+    running.api.writes.clear()
+    settle(running)
+    return running
+
+
+_marks = iter(range(1000, 10**9))
+
+
+def settle(world):
+    """Wait until the gateway has seen everything that was written before: each kind is one ordered stream."""
+    number = next(_marks)
+    mark = an_endpoint(f"mark-{number}", owner="mark")
+    secret = a_secret(number)
+    world.api.put(a_slice(mark, "127.0.0.1", port=1), mark, a_key(secret, "mark"))
+    wait_until(
+        "the gateway to see what was written", lambda: world.gateway.call("GET", f"/api/d/{id_of(mark)}", key=secret).status == 200, 10, every_s=0.01
+    )
+    for kind in (ENDPOINT, ENDPOINT_SLICE):
+        for key in [key for key in world.api.objects if key[0] == kind.name and "mark-" in key[2]]:
+            world.api.delete(kind, TEAM, key[2])

@@ -1,0 +1,53 @@
+"""What is asked of the API server: of Secrets that are watched nothing but metadata."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from aiohttp import web
+
+from dedicated.adapters.kinds import POD, SECRET
+from dedicated.adapters.kube import KubeApi
+from tests.support.process import kubeconfig_for
+
+META = {"metadata": {"name": "hub-token", "uid": "s1", "resourceVersion": "7"}}
+
+
+@pytest.fixture
+async def api(tmp_path):
+    """A KubeApi of a server that knows one object of each kind and keeps in `accepts` how it was asked."""
+    accepts = []
+
+    async def answer(request):
+        accepts.append(request.headers["Accept"])
+        if "watch" in request.query:
+            return web.Response(body=json.dumps({"type": "MODIFIED", "object": META}).encode() + b"\n")
+        return web.json_response(META if request.path.endswith("hub-token") else {"items": [META], "metadata": {"resourceVersion": "9"}})
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    kube = await KubeApi.connect(str(kubeconfig_for(f"http://127.0.0.1:{runner.addresses[0][1]}", tmp_path / "kubeconfig")))
+    kube.accepts = accepts
+    yield kube
+    await kube.close()
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(("kind", "metadata_only"), [(SECRET, True), (POD, False)], ids=["secrets", "pods"])
+async def test_a_list_and_a_watch_take_the_data_of_no_secret_off_the_api_server(api, kind, metadata_only):
+    seen = []
+    assert await api.snapshot(kind, seen.append) == ({"s1"}, "9")
+    seen += [event["object"] async for event in api.watch(kind, "9", 5)]
+    assert seen == [META, META]
+    assert ["PartialObjectMetadata" in accept for accept in api.accepts] == [metadata_only, metadata_only]
+    assert [";as=PartialObjectMetadataList;" in accept for accept in api.accepts] == [metadata_only, False]
+
+
+async def test_the_labels_of_one_object_can_be_read_without_the_rest(api):
+    assert await api.get(SECRET, "team-a", "hub-token", metadata_only=True) == META
+    await api.get(SECRET, "team-a", "hub-token")
+    assert [";as=PartialObjectMetadata;" in accept for accept in api.accepts] == [True, False]
