@@ -1,5 +1,6 @@
 """
-The API server, by the official client's aio module with plain dicts.
+The API server: the official client's aio module knows how to reach it and as whom, its aiohttp session carries plain bytes. What it would do more for
+each call (its own JSON, models, retries) costs as much again as the call itself.
 
 Every call ends in an object or in one of our errors. Connection errors, 429 and 5xx are tried twice more, then the caller goes back to the queue.
 409 and 422 are never repeated blindly: the caller observes again.
@@ -21,6 +22,7 @@ import orjson
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
+from yarl import URL
 
 from dedicated.adapters.kinds import BY_NAME, LEASE, POD, Kind
 from dedicated.api.errors import ApiConflict, ApiNotFound, ApiRefused, ApiUnavailable, DedicatedError
@@ -31,6 +33,8 @@ Manifest = dict[str, Any]
 
 MAX_CONNECTIONS = 48
 """Of which each watch has one for itself."""
+LONGEST_LINE = 2**21
+"""An event of a watch is one line; aiohttp's own limit is too short for a large object. (bytes)"""
 REQUEST_TIMEOUT_S = 30.0
 RETRIES = 2
 PAGE = 100
@@ -59,7 +63,14 @@ class KubeApi:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
+        self._configuration: Configuration = client.configuration
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=client.rest_client.ssl_context),
+            read_bufsize=LONGEST_LINE,
+            headers={"User-Agent": client.user_agent},
+        )
         self._offset_s = 0.0
+        self._date = ""
         self.may_write: Callable[[], bool] = lambda: True
         """Asked before each write but those of a Lease: a process that was stopped for a while may wake up as nobody's operator."""
 
@@ -91,6 +102,7 @@ class KubeApi:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._session.close()
         await self._client.close()
 
     def now(self) -> float:
@@ -235,27 +247,36 @@ class KubeApi:
 
     async def _request(self, method: str, path: str, body: Any, content: str, accept: str, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         """One request, whose answer's body is not read yet."""
-        headers = {"Accept": accept, "Content-Type": content, "User-Agent": self._client.user_agent}
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-        answer = await self._client.rest_client.request(
-            method, self._client.configuration.host + path, headers=headers, body=body, _request_timeout=timeout
+        headers = {"Accept": accept}
+        if token := (await self._configuration.auth_settings()).get("BearerToken"):
+            headers[token["key"]] = token["value"] or ""
+        if body is not None:
+            headers["Content-Type"] = content
+        response = await self._session.request(
+            method,
+            URL(self._configuration.host + path, encoded=True),
+            headers=headers,
+            data=None if body is None else orjson.dumps(body),
+            timeout=timeout,
+            proxy=self._configuration.proxy,
+            proxy_headers=self._configuration.proxy_headers,
+            server_hostname=self._configuration.tls_server_name,
         )
-        response: aiohttp.ClientResponse = answer.response
         self._learn_time(response.headers.get("Date"))
         metrics.API_REQUESTS.labels(method, str(response.status)).inc()
         return response
 
     def _learn_time(self, date: str | None) -> None:
         """The Date header has whole seconds: a difference below two says nothing."""
-        if not date:
+        if not date or date == self._date:
             return
+        self._date = date
         offset = parsedate_to_datetime(date).timestamp() + 0.5 - time.time()
         self._offset_s = offset if abs(offset) > 2.0 else 0.0
 
 
 def _use_proxy_of_environment(configuration: Configuration) -> None:
     """As aiohttp's trust_env would, but looked up once: it reads ~/.netrc in a thread before each request."""
-    configuration.client_session_kwargs = {"trust_env": False}
     host = urlsplit(configuration.host)
     if not configuration.proxy and host.hostname and not proxy_bypass(host.hostname):
         configuration.proxy = getproxies().get(host.scheme)

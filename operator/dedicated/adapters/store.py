@@ -45,8 +45,8 @@ class Store:
         """Take an object in; False where it tells nothing new."""
         meta = obj["metadata"]
         known = self._objects[kind.name].get(meta["uid"])
-        if known and version(known) > version(obj):
-            return False
+        if known and version(known) >= version(obj) > 0:
+            return False  # the echo of an own write, mostly
         cut = slim(kind, obj)
         same = known is not None and _without_status(known) == _without_status(cut)
         self._changes += 0 if same else 1
@@ -101,6 +101,12 @@ class Store:
             obj = self._objects[kind_name][uid]
             if obj["metadata"].get("namespace") == meta["namespace"] and self._owned(obj, meta["uid"]):
                 yield obj
+
+    def owns_some(self, owner: Manifest, kind: Kind) -> bool:
+        """Whether an object of a kind names this one as its owner."""
+        label = (owner["metadata"].get("labels") or {}).get(LABEL_ENDPOINT_ID, "")
+        known = (self._objects[kind.name][uid] for uid, found in self._by_id.get(label, {}).items() if found == kind.name)
+        return any(ref["uid"] == owner["metadata"]["uid"] for obj in known for ref in obj["metadata"].get("ownerReferences") or [])
 
     def _owned(self, obj: Manifest, owner: str, depth: int = 3) -> bool:
         for ref in obj["metadata"].get("ownerReferences") or []:

@@ -10,6 +10,8 @@ from dedicated.cli.exits import ExitCode, fail
 
 def operator() -> None:
     """Run the operator (in its pod). Settings come from the environment."""
+    import uvloop
+
     from dedicated.api.errors import ApiUnavailable
     from dedicated.controller import process
     from dedicated.telemetry import logs
@@ -17,7 +19,8 @@ def operator() -> None:
     try:
         found = settings.from_environment()
         logs.configure(found.log_level)
-        asyncio.run(_operate(found))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_operate(found))
     except settings.BadSetting as sentence:
         fail(str(sentence), ExitCode.USAGE)
     except process.CannotStart as sentence:

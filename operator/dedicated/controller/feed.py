@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dedicated.adapters.kinds import ACCELERATOR_CLASS, ENDPOINT, NETWORK_POLICY, NODE, POD, SECRET, SERVICE_ACCOUNT, Kind
+from dedicated.adapters.kinds import ACCELERATOR_CLASS, ENDPOINT, NETWORK_POLICY, NODE, POD, REPLICA_SET, SECRET, SERVICE_ACCOUNT, Kind
 from dedicated.adapters.store import Store
 from dedicated.api.names import LABEL_ENDPOINT_ID, endpoint_id
 from dedicated.api.reasons import Reason
@@ -42,9 +42,14 @@ class Feed:
             if _OFFERING[kind](before, obj):
                 self._grew(obj)
             return
-        first_of_namespace = event == "ADDED" and kind in (SERVICE_ACCOUNT, NETWORK_POLICY)
-        if not first_of_namespace:
+        if not self._was_expected(kind, event, obj):
             self._wake_all(self._concerned(kind, obj))
+
+    def _was_expected(self, kind: Kind, event: str | None, obj: Manifest) -> bool:
+        """What tells a pass nothing: what a namespace gets once, just made by us; a ReplicaSet, unless it says whose a known pod is."""
+        if kind is REPLICA_SET:
+            return not self._store.owns_some(obj, POD)
+        return event == "ADDED" and kind in (SERVICE_ACCOUNT, NETWORK_POLICY)
 
     def gone(self, kind: Kind, uid: str) -> None:
         """An object that exists no more, whether a watch said so or a list lacks it."""

@@ -9,8 +9,8 @@ one marks it dirty, and it is handed out again only when its worker is done (sin
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-from collections import deque
 
 BACKOFF_FIRST_S = 1.0
 BACKOFF_LONGEST_S = 300.0
@@ -20,12 +20,12 @@ class KeyQueue:
     """Keys that want a pass; each is with at most one worker."""
 
     def __init__(self) -> None:
-        self._lanes: tuple[deque[str], deque[str]] = (deque(), deque())
+        self._waiting: asyncio.PriorityQueue[tuple[bool, int, str]] = asyncio.PriorityQueue()
+        """Those that hurry come first, then who came first."""
+        self._numbers = itertools.count()
         self._dirty: set[str] = set()
         self._running: set[str] = set()
         self._failures: dict[str, int] = {}
-        self._wakeup = asyncio.Condition()
-        self._pending: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._dirty)
@@ -39,20 +39,11 @@ class KeyQueue:
             self._enqueue(key, hurry)
 
     def _enqueue(self, key: str, hurry: bool) -> None:
-        self._lanes[0 if hurry else 1].append(key)
-        task = asyncio.get_running_loop().create_task(self._notify())
-        self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
-
-    async def _notify(self) -> None:
-        async with self._wakeup:
-            self._wakeup.notify()
+        self._waiting.put_nowait((not hurry, next(self._numbers), key))
 
     async def take(self) -> str:
         """The next key, for this worker alone until `done`."""
-        async with self._wakeup:
-            await self._wakeup.wait_for(lambda: any(self._lanes))
-            key = next(lane for lane in self._lanes if lane).popleft()
+        _, _, key = await self._waiting.get()
         self._dirty.discard(key)
         self._running.add(key)
         return key

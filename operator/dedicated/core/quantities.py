@@ -81,7 +81,7 @@ def canonical_json(value: Any) -> bytes:
 def stable_hash(value: Any, length: int = 10) -> str:
     """A short name for a JSON value: the first ``length`` characters of its sha256, in lower-case Crockford base32."""
     digest = value if isinstance(value, bytes) else canonical_json(value)
-    return crockford(hashlib.sha256(digest).digest())[:length]
+    return crockford(hashlib.sha256(digest).digest()[: -(-length // 8) * 5])[:length]  # eight characters tell five bytes
 
 
 _FROM_RFC4648 = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789abcdefghjkmnpqrstvwxyz")

@@ -27,6 +27,8 @@ def refuse_conflicts(args: Sequence[str], ours: Iterable[str], known: Spellings)
     Raises:
         ConflictingArgs: Names the argument as it was written, and the flag that it stands for.
     """
+    if not args:
+        return
     reserved = {canonical(flag, known) for flag in ours}
     for arg in args:
         flag, written = canonical(arg, known), arg.split("=", 1)[0]

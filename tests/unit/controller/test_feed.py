@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dedicated.adapters.kinds import DEPLOYMENT, ENDPOINT, NODE, POD, SECRET, SERVICE_ACCOUNT
+from dedicated.adapters.kinds import DEPLOYMENT, ENDPOINT, NODE, POD, REPLICA_SET, SECRET, SERVICE_ACCOUNT
 from dedicated.adapters.store import Store
 from dedicated.api.names import LABEL_ENDPOINT_ID, endpoint_id
 from dedicated.controller.feed import Feed, grew
@@ -60,6 +60,17 @@ def test_a_child_wakes_its_endpoint_when_it_changes_and_when_it_goes(feed):
     feed.seen(DEPLOYMENT, "MODIFIED", child)
     feed.seen(DEPLOYMENT, "DELETED", child)
     assert feed.woken == ["e1", "e1", "e1"]
+
+
+@pytest.mark.parametrize(("first", "second", "woken"), [("pod", "set", 3), ("set", "pod", 2)])
+def test_a_pod_wakes_its_endpoint_once_it_is_known_whose_it_is(feed, first, second, woken):
+    """The two come by watches of their own, in any order; a ReplicaSet alone tells nothing."""
+    feed.seen(ENDPOINT, "ADDED", an_endpoint())
+    told = {"pod": (POD, obj("p", "p1", labels=ours(), owner="r1")), "set": (REPLICA_SET, obj("r", "r1", labels=ours(), owner="e1"))}
+    for which in (first, second):
+        feed.seen(told[which][0], "ADDED", told[which][1])
+    feed.seen(REPLICA_SET, "MODIFIED", {**told["set"][1], "metadata": {**told["set"][1]["metadata"], "resourceVersion": "2"}})
+    assert feed.woken == ["e1"] * woken
 
 
 def test_a_token_secret_wakes_those_that_name_it_in_its_namespace(feed):
