@@ -10,6 +10,7 @@ from dedicated.api.status import Plan
 from dedicated.core.patches import merge_patch
 from dedicated.lifecycle.decide import Decision
 from dedicated.lifecycle.observation import Observation
+from dedicated.lifecycle.records import runs_to_keep
 from dedicated.lifecycle.status import is_urgent, report
 from dedicated.lifecycle.transitions import Transition, transition
 from dedicated.planner.measured import errors
@@ -41,6 +42,7 @@ class EndpointWorld:
         Returns:
             The transition that was told, if one was, and when to come back for what was held back.
         """
+        await self._c.records.keep(self._c.kube, self._v.raw, runs_to_keep(seen, decision))
         held_back = self._c.store.held_back_since
         new = report(seen, decision)
         patch = merge_patch(self._v.old_status, new.to_dict())

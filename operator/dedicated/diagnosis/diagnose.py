@@ -20,7 +20,7 @@ from dedicated.diagnosis.classify import Verdict, read
 from dedicated.diagnosis.evidence import ContainerFacts, Finding, Limits, PodFacts, Termination
 from dedicated.diagnosis.explain import Explained, explain
 from dedicated.diagnosis.killed import gone, killed
-from dedicated.diagnosis.redact import redacted, tail
+from dedicated.diagnosis.tails import shown_tail
 from dedicated.diagnosis.words import first_sentence
 
 Check = Callable[[PodFacts, Limits, float], Finding | None]
@@ -242,7 +242,7 @@ def _failed(
         retryable=CATALOGUE[reason].retryable if retryable is None else retryable,
         container=container.name,
         exit_code=ended.exit_code if ended else None,
-        log_tail=tail(redacted(container.log_tail), MAX_LOG_TAIL),
+        log_tail=shown_tail(container.log_tail, MAX_LOG_TAIL),
         evidence=tuple(evidence[:MAX_EVIDENCE]),
     )
 
