@@ -65,7 +65,9 @@ class FakeKube:
         self.calls.append(f"list {kind.name}")
         return self.events if kind is EVENT else [{"metadata": obj["metadata"]} if metadata_only else obj for obj in self.all(kind)]
 
-    async def logs(self, namespace: str, pod: str, container: str, *, previous: bool, lines: int = 0, limit_bytes: int = 0) -> str:
+    async def logs(
+        self, namespace: str, pod: str, container: str, *, previous: bool, lines: int = 0, limit_bytes: int = 0, timestamps: bool = False
+    ) -> str:
         """Every container says `log`."""
         self.calls.append("get Log")
         return self.log

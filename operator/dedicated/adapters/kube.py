@@ -36,6 +36,8 @@ RETRIES = 2
 PAGE = 100
 """Objects in one answer; what is read at once is held at once."""
 WATCH_S = 600
+MOST_LOG_BYTES = 16 * 1024 * 1024
+"""Bytes of a log that the kubelet sends at most: it counts from the first of the lines asked for, so the end is looked for in what comes."""
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 ONE_METADATA_ONLY = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
@@ -185,13 +187,41 @@ class KubeApi:
         except (ApiNotFound, ApiConflict):
             return
 
-    async def logs(self, namespace: str, pod: str, container: str, *, previous: bool, lines: int = 400, limit_bytes: int = 262_144) -> str:
+    async def logs(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        previous: bool,
+        lines: int = 400,
+        limit_bytes: int = 262_144,
+        timestamps: bool = False,
+    ) -> str:
         """The end of a container's log; empty where there is none (any more). The cause often stands hundreds of lines above the end."""
-        query = {"container": container, "tailLines": str(lines), "limitBytes": str(limit_bytes), "previous": str(previous).lower()}
+        query = {"container": container, "tailLines": str(lines), "previous": str(previous).lower(), "timestamps": str(timestamps).lower()}
+        path = POD.path(namespace, pod, "log") + "?" + urlencode({**query, "limitBytes": str(MOST_LOG_BYTES)})
         try:
-            return (await self._call("GET", POD.path(namespace, pod, "log"), query=query)).decode(errors="replace")
-        except DedicatedError:
+            return (await self._end_of(path, limit_bytes)).decode(errors="replace")
+        except (aiohttp.ClientError, TimeoutError, OSError):
             return ""
+
+    async def _end_of(self, path: str, keep: int) -> bytes:
+        """The last bytes of an answer, from the beginning of a line where there is one; no more than twice as much is held."""
+        response = await self._request("GET", path, None, "application/json", "*/*", aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S))
+        kept, whole = bytearray(), True
+        try:
+            if response.status >= 300:
+                return b""
+            async for chunk in response.content.iter_chunked(65_536):
+                kept += chunk
+                if len(kept) > 2 * keep:
+                    del kept[:-keep]
+                    whole = False
+        finally:
+            response.close()
+        end = bytes(kept[-keep:])
+        return end if whole and len(kept) <= keep else end[end.find(b"\n") + 1 :]
 
     async def _json(self, method: str, path: str, **how: Any) -> Manifest:
         found: Manifest = orjson.loads(await self._call(method, path, **how))

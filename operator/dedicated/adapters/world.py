@@ -12,7 +12,7 @@ from dedicated.lifecycle.decide import Decision
 from dedicated.lifecycle.observation import Observation
 from dedicated.lifecycle.records import runs_to_keep
 from dedicated.lifecycle.status import is_urgent, report
-from dedicated.lifecycle.transitions import Transition, transition
+from dedicated.lifecycle.transitions import Transition, is_news, transition
 from dedicated.planner.measured import errors
 from dedicated.telemetry import metrics
 
@@ -57,6 +57,8 @@ class EndpointWorld:
         stored = await self._c.kube.patch(ENDPOINT, seen.namespace, seen.name, body, "status")
         self._c.store.put(ENDPOINT, stored)
         _count_plan_errors(self._v.status.plan, new.plan)
+        if is_news(self._v.status.diagnosis, new.diagnosis):
+            metrics.DIAGNOSES.labels(new.diagnosis.reason if new.diagnosis else "").inc()
         return transition(self._v.status, new), None
 
 

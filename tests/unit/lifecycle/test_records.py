@@ -63,7 +63,9 @@ def test_the_first_readiness_of_a_revision_is_kept_once():
     assert kept(up(status=serving())) and not kept(up(status=serving(TARGET)))
 
 
-@pytest.mark.parametrize("changes", [{"deleting": True}, {"finding": a_finding()}, {}], ids=["being deleted", "no container failed", "nothing happened"])
+@pytest.mark.parametrize(
+    "changes", [{"deleting": True}, {"finding": a_finding()}, {}], ids=["being deleted", "no container failed", "nothing happened"]
+)
 def test_nothing_is_kept(changes):
     assert kept(an_observation(pods=(crashed(),), **changes)) == []
 
