@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -36,6 +37,8 @@ RETRIES = 2
 PAGE = 100
 """Objects in one answer; what is read at once is held at once."""
 WATCH_S = 600
+LONGEST_LINE = 1024 * 1024
+"""Of a line that is followed: a longer one is cut. (bytes)"""
 MOST_LOG_BYTES = 16 * 1024 * 1024
 """Bytes of a log that the kubelet sends at most: it counts from the first of the lines asked for, so the end is looked for in what comes."""
 MERGE = "application/merge-patch+json"
@@ -206,6 +209,28 @@ class KubeApi:
         except (aiohttp.ClientError, TimeoutError, OSError):
             return ""
 
+    async def follow(self, namespace: str, pod: str, container: str, lines: int = 100) -> AsyncIterator[str]:
+        """Lines of a container's log, and those to come, until it ends. Raises DedicatedError where it cannot be read."""
+        query = urlencode({"container": container, "tailLines": str(lines), "follow": "true"})
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+        try:
+            response = await self._request("GET", f"{POD.path(namespace, pod, 'log')}?{query}", None, "application/json", "*/*", timeout)
+            try:
+                if response.status >= 300:
+                    raise _error(response.status, await response.read())
+                rest = b""
+                async for chunk in response.content.iter_any():
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    whole, rest = (whole, rest) if len(rest) < LONGEST_LINE else ([*whole, rest], b"")
+                    for line in whole:
+                        yield line.decode(errors="replace")
+                if rest:
+                    yield rest.decode(errors="replace")
+            finally:
+                response.close()
+        except (aiohttp.ClientError, TimeoutError, OSError) as lost:
+            raise ApiUnavailable(f"the log of pod {pod} broke off: {type(lost).__name__}") from lost
+
     async def _end_of(self, path: str, keep: int) -> bytes:
         """The last bytes of an answer, from the beginning of a line where there is one; no more than twice as much is held."""
         response = await self._request("GET", path, None, "application/json", "*/*", aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S))
@@ -281,6 +306,19 @@ class KubeApi:
             return
         offset = parsedate_to_datetime(date).timestamp() + 0.5 - time.time()
         self._offset_s = offset if abs(offset) > 2.0 else 0.0
+
+
+def default_namespace(kubeconfig: str | None = None, context: str | None = None) -> str:
+    """The namespace of a pod, or of a kubeconfig's context; `default` where neither says one."""
+    own = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+    if not kubeconfig and not context and own.exists():
+        return own.read_text().strip()
+    try:
+        contexts, active = kube_config.list_kube_config_contexts(config_file=kubeconfig)
+    except (kube_config.ConfigException, OSError):
+        return "default"
+    chosen = next((one for one in contexts if one["name"] == context), active) if context else active
+    return str((chosen.get("context") or {}).get("namespace") or "default")
 
 
 def _use_proxy_of_environment(configuration: Configuration) -> None:
