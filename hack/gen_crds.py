@@ -15,10 +15,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from dedicated.api import accelerator, names
+from dedicated.api import accelerator, endpointlog, names
 from dedicated.api.accelerator import AcceleratorSpec, AcceleratorStatus
 from dedicated.api.apikey import ApiKeySpec, ApiKeyStatus
 from dedicated.api.endpoint import EndpointSpec
+from dedicated.api.endpointlog import EndpointLogSpec
 from dedicated.api.status import EndpointStatus
 from dedicated.planner.catalogue import CLASSES
 
@@ -43,7 +44,7 @@ class Definition:
     short: str
     about: str
     spec: type[BaseModel]
-    status: type[BaseModel]
+    status: type[BaseModel] | None
     columns: tuple[Column, ...]
     name_rule: dict[str, str]
     scale: bool = False
@@ -124,7 +125,28 @@ ACCELERATOR_CLASS = Definition(
     },
     scope="Cluster",
 )
-DEFINITIONS = (ENDPOINT, ACCELERATOR_CLASS, API_KEY)
+ENDPOINT_LOG = Definition(
+    endpointlog.KIND,
+    endpointlog.PLURAL,
+    "el",
+    "The end of a container's log, kept beyond its pod: of the last failure, or of the first readiness of a revision.",
+    EndpointLogSpec,
+    None,
+    (
+        ("Moment", "string", ".spec.moment", 0),
+        ("Container", "string", ".spec.container", 0),
+        ("Exit-Code", "integer", ".spec.exitCode", 0),
+        ("Ended", "date", ".spec.endedAt", 0),
+        ("Attempt", "integer", ".spec.attempt", 1),
+        ("Pod", "string", ".spec.pod", 1),
+        ("Age", "date", ".metadata.creationTimestamp", 0),
+    ),
+    {
+        "rule": "self.metadata.name.endsWith('-log-' + self.spec.moment)",
+        "message": "metadata.name must end with -log- and spec.moment; only the operator makes EndpointLogs",
+    },
+)
+DEFINITIONS = (ENDPOINT, ACCELERATOR_CLASS, API_KEY, ENDPOINT_LOG)
 
 
 def structural(node: Any, definitions: dict[str, Any]) -> Any:
@@ -193,7 +215,7 @@ def schema_whole(definition: Definition) -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": schema_of(definition.spec),
-            "status": schema_of(definition.status),
+            **({"status": schema_of(definition.status)} if definition.status else {}),
         },
     }
 
@@ -228,12 +250,16 @@ def crd_of(definition: Definition) -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "schema": {"openAPIV3Schema": schema},
-                    "subresources": {"status": {}, **({"scale": dict(SCALE)} if definition.scale else {})},
+                    **({"subresources": _subresources(definition)} if definition.status else {}),
                     "additionalPrinterColumns": columns,
                 }
             ],
         },
     }
+
+
+def _subresources(definition: Definition) -> dict[str, Any]:
+    return {"status": {}, **({"scale": dict(SCALE)} if definition.scale else {})}
 
 
 def endpoint_crd() -> dict[str, Any]:

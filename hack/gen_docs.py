@@ -15,6 +15,7 @@ from dedicated import settings
 from dedicated.api.accelerator import AcceleratorSpec, AcceleratorStatus
 from dedicated.api.apikey import ApiKeySpec, ApiKeyStatus
 from dedicated.api.endpoint import EndpointSpec
+from dedicated.api.endpointlog import EndpointLogSpec
 from dedicated.api.reasons import CATALOGUE
 from dedicated.api.status import EndpointStatus
 from dedicated.core.quantities import GIB
@@ -40,7 +41,8 @@ def reasons() -> str:
 def fields() -> str:
     """Every field of our kinds that people write."""
     endpoint = "# Fields of an InferenceEndpoint\n" + _tables(EndpointSpec, EndpointStatus)
-    return f"{endpoint}\n# Fields of an ApiKey\n{_tables(ApiKeySpec, ApiKeyStatus)}"
+    keys = f"# Fields of an ApiKey\n{_tables(ApiKeySpec, ApiKeyStatus)}"
+    return f"{endpoint}\n{keys}\n# Fields of an EndpointLog\n{_tables(EndpointLogSpec, None)}"
 
 
 def accelerator_classes() -> str:
@@ -59,9 +61,11 @@ def _class_row(name: str, spec: AcceleratorSpec) -> str:
     return f"| `{name}` | {spec.memory} | {visible} | {spec.compute_capability} | {spec.memory_bandwidth} | {counts} | {price} | {SOURCES[name]} |"
 
 
-def _tables(spec: type[BaseModel], status: type[BaseModel]) -> str:
+def _tables(spec: type[BaseModel], status: type[BaseModel] | None) -> str:
     text = ""
     for name, model in (("spec", spec), ("status", status)):
+        if model is None:
+            continue
         rows = [f"| `{path}` | {kind} | {default} | {what} |" for path, kind, default, what in _fields(schema_of(model), name)]
         text += f"\n## {name}\n\n| Field | Type | Default | What |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     return text

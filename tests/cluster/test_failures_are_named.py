@@ -49,9 +49,10 @@ def test_an_engine_that_never_becomes_healthy(kubectl, stub):
     assert "never answered its health check" in found.message and "serving stub on port 8000" in found.log_tail
 
 
-def test_an_engine_that_listens_on_another_port_never_becomes_healthy(kubectl, stub):
+def test_an_engine_that_listens_on_another_port_is_told_so_and_not_tried_again(kubectl, stub):
     kubectl.apply(endpoint("one", engine=stub("--port=8001")))
-    failed(kubectl, "one", "ProbeNeverPassed", 90)
+    found = failed(kubectl, "one", "PortMismatch", 90)
+    assert "listens on port 8001, and is asked on port 8000" in found.message and not found.retryable
 
 
 def test_too_little_memory_is_an_out_of_memory_not_an_exit_code(kubectl):

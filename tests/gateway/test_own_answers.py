@@ -9,6 +9,7 @@ import pytest
 
 from dedicated.adapters.kinds import API_KEY, LEASE
 from dedicated.api import apikey
+from dedicated.api.endpointlog import Moment, object_name, packed
 from dedicated.core.clock import from_rfc3339
 from tests.gateway.conftest import ALICE, BOB, ELASTIC, settle
 from tests.support.cluster import wait_until
@@ -56,6 +57,20 @@ def test_recorded_logs_are_told_to_the_owner_alone(world):
     assert (entry["text"], entry["exitCode"], entry["source"]) == ("last words", 137, "status.diagnosis.logTail")
     assert answered(world.gateway.call("GET", f"/api/d/{world.ids['up']}/logs", key=ALICE))["logs"] == []
     assert world.gateway.call("GET", f"/api/d/{world.ids['failed']}/logs", key=BOB).status == 403
+
+
+def test_a_log_that_was_recorded_is_told_whole_and_nobody_elses(world):
+    failed = an_endpoint("is-failed", "failed", diagnosis={"logTail": "last words"})
+    uid = failed["metadata"]["uid"]
+    spec = {"moment": "failed", "container": "engine", "exitCode": 137, "encoding": "gzip+base64", "text": packed("first\nlast words")}
+    for name, owner in ((object_name("is-failed", uid, Moment.FAILED), uid), (object_name("is-failed", uid, Moment.READY), "somebody")):
+        meta = {"name": name, "namespace": failed["metadata"]["namespace"], "ownerReferences": [{"uid": owner}]}
+        world.api.put({"kind": "EndpointLog", "metadata": meta, "spec": spec})
+    (entry,) = answered(world.gateway.call("GET", f"/api/d/{world.ids['failed']}/logs", key=ALICE))["logs"]
+    assert (entry["text"], entry["exitCode"], entry["source"]) == ("first\nlast words", 137, "EndpointLog")
+    assert "encoding" not in entry
+    refused = world.gateway.call("GET", f"/api/d/{world.ids['failed']}/logs", key=BOB)
+    assert (refused.status, json.loads(refused.body)) == (403, {"error": "Forbidden: Access denied."})
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", ""), ("GET", "/wake"), ("DELETE", ""), ("POST", "/logs")])

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from dedicated.adapters.kinds import BY_NAME, ENDPOINT, SECRET, Kind
+from dedicated.adapters.kinds import BY_NAME, ENDPOINT, EVENT, SECRET, Kind
 from dedicated.adapters.kube import Manifest
 from dedicated.adapters.store import Store
 from dedicated.api.errors import ApiNotFound
@@ -60,12 +60,14 @@ class FakeKube:
             raise ApiNotFound("404")
         return {"metadata": found["metadata"]} if metadata_only else found
 
-    async def list(self, kind: Kind, *, namespace: str | None = None, fields: str = "") -> Sequence[Manifest]:
-        """Events; nothing else is listed in a pass."""
+    async def list(self, kind: Kind, *, metadata_only: bool = False, namespace: str | None = None, fields: str = "") -> Sequence[Manifest]:
+        """Events, or all objects of another kind."""
         self.calls.append(f"list {kind.name}")
-        return self.events
+        return self.events if kind is EVENT else [{"metadata": obj["metadata"]} if metadata_only else obj for obj in self.all(kind)]
 
-    async def logs(self, namespace: str, pod: str, container: str, *, previous: bool, lines: int = 0, limit_bytes: int = 0) -> str:
+    async def logs(
+        self, namespace: str, pod: str, container: str, *, previous: bool, lines: int = 0, limit_bytes: int = 0, timestamps: bool = False
+    ) -> str:
         """Every container says `log`."""
         self.calls.append("get Log")
         return self.log

@@ -39,6 +39,8 @@ class FakeApi:
     objects: dict[tuple[str, str, str], Manifest] = field(default_factory=dict)
     events: list[tuple[int, str, str, Manifest]] = field(default_factory=list)
     writes: list[tuple[str, str, Any]] = field(default_factory=list)
+    logs: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    """Logs by pod, container, and now or previous."""
     broken: bool = False
     """Every request is answered 503."""
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
@@ -92,8 +94,19 @@ class FakeApi:
             return await self._write(request, kind, namespace, rest)
         if request.query.get("watch") == "true":
             return await self._watch(request, kind, namespace)
+        if rest:
+            return self._one(request, kind, namespace, rest)
         items = [obj for (name, where, _), obj in self.objects.items() if name == kind.name and namespace in ("", where)]
         return web.json_response({"metadata": {"resourceVersion": str(next(self._versions))}, "items": items})
+
+    def _one(self, request: web.Request, kind: Kind, namespace: str, rest: list[str]) -> web.Response:
+        """One object, or a pod's log."""
+        if rest[1:] == ["log"]:
+            run = "previous" if request.query.get("previous") == "true" else "now"
+            text = self.logs.get((rest[0], request.query["container"], run))
+            return web.Response(text=text) if text is not None else web.json_response({"message": "no log"}, status=400)
+        found = self.objects.get((kind.name, namespace, rest[0]))
+        return web.json_response(found) if found else web.json_response({"message": rest[0]}, status=404)
 
     async def _write(self, request: web.Request, kind: Kind, namespace: str, rest: list[str]) -> web.Response:
         body = await request.json()

@@ -7,7 +7,7 @@ from typing import Any
 
 from dedicated.api.names import LABEL_REVISION
 from dedicated.core.clock import from_rfc3339
-from dedicated.diagnosis.evidence import ContainerFacts, EventFacts, PodFacts, Termination
+from dedicated.diagnosis.evidence import ContainerFacts, ContainerLog, EventFacts, PodFacts, Termination
 from dedicated.lifecycle.observation import Workload
 
 Manifest = dict[str, Any]
@@ -26,7 +26,7 @@ def workload(deployment: Manifest) -> Workload:
     )
 
 
-def pod(obj: Manifest, logs: Mapping[str, str] | None = None, events: tuple[EventFacts, ...] = ()) -> PodFacts:
+def pod(obj: Manifest, logs: Mapping[str, ContainerLog] | None = None, events: tuple[EventFacts, ...] = ()) -> PodFacts:
     """Facts of one pod, with the log tails of its containers by name and its events, where they were asked for."""
     meta, status = obj["metadata"], obj.get("status", {})
     scheduled, disrupted = _condition(status, "PodScheduled"), _condition(status, "DisruptionTarget")
@@ -51,6 +51,14 @@ def pod(obj: Manifest, logs: Mapping[str, str] | None = None, events: tuple[Even
         containers=_containers(status, logs or {}),
         events=events,
     )
+
+
+def node_silent_since(node: Manifest | None) -> float | None:
+    """Since when a node is not ready; None while it is, or where nobody knows. (seconds since the epoch)"""
+    if node is None:
+        return None
+    ready = _condition(node.get("status", {}), "Ready")
+    return None if ready.get("status") in ("True", None) else _time(ready.get("lastTransitionTime")) or 0.0
 
 
 def loose_pod(obj: Any, told: tuple[EventFacts, ...] = ()) -> PodFacts:
@@ -78,13 +86,13 @@ def _states(found: Any) -> bool:
     return found is None or (isinstance(found, dict) and all(isinstance(state, dict) for state in found.values()))
 
 
-def _containers(status: Manifest, logs: Mapping[str, str]) -> tuple[ContainerFacts, ...]:
+def _containers(status: Manifest, logs: Mapping[str, ContainerLog]) -> tuple[ContainerFacts, ...]:
     first = [(True, found) for found in status.get("initContainerStatuses") or []]
     then = [(False, found) for found in status.get("containerStatuses") or []]
-    return tuple(_container(found, init, logs.get(found.get("name", ""), "")) for init, found in first + then)
+    return tuple(_container(found, init, logs.get(found.get("name", ""), ContainerLog())) for init, found in first + then)
 
 
-def _container(found: Manifest, init: bool, log: str) -> ContainerFacts:
+def _container(found: Manifest, init: bool, log: ContainerLog) -> ContainerFacts:
     state, waiting = found.get("state") or {}, (found.get("state") or {}).get("waiting") or {}
     return ContainerFacts(
         name=found.get("name", ""),
@@ -97,7 +105,9 @@ def _container(found: Manifest, init: bool, log: str) -> ContainerFacts:
         running_since=_time((state.get("running") or {}).get("startedAt")),
         terminated=_termination(state),
         last=_termination(found.get("lastState") or {}),
-        log_tail=log,
+        log_tail=log.tail,
+        earlier_log=log.earlier,
+        progressed_at=log.progressed_at,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dedicated.api import accelerator, names
+from dedicated.api import accelerator, endpointlog, names
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,9 @@ EVENT = Kind("Event", "v1", "events")
 LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
 ENDPOINT_SLICE = Kind("EndpointSlice", "discovery.k8s.io/v1", "endpointslices", selector=names.LABEL_ENDPOINT_ID)
 API_KEY = Kind(names.KEY_KIND, names.API_VERSION, names.KEY_PLURAL)
+ENDPOINT_LOG = Kind(endpointlog.KIND, names.API_VERSION, endpointlog.PLURAL)
 CRD = Kind("CustomResourceDefinition", "apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False)
 
 WATCHED = (ENDPOINT, ACCELERATOR_CLASS, DEPLOYMENT, REPLICA_SET, POD, SERVICE, SECRET, BUDGET, SERVICE_ACCOUNT, NETWORK_POLICY, NODE)
 CHILDREN = tuple(kind for kind in WATCHED if kind is not ENDPOINT)
-BY_NAME = {kind.name: kind for kind in (*WATCHED, CLAIM_TEMPLATE, EVENT, LEASE, ENDPOINT_SLICE, API_KEY, CRD)}
+BY_NAME = {kind.name: kind for kind in (*WATCHED, CLAIM_TEMPLATE, EVENT, LEASE, ENDPOINT_SLICE, API_KEY, ENDPOINT_LOG, CRD)}

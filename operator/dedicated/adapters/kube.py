@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -40,6 +41,10 @@ RETRIES = 2
 PAGE = 100
 """Objects in one answer; what is read at once is held at once."""
 WATCH_S = 600
+LONGEST_LINE = 1024 * 1024
+"""Of a line that is followed: a longer one is cut. (bytes)"""
+MOST_LOG_BYTES = 16 * 1024 * 1024
+"""Bytes of a log that the kubelet sends at most: it counts from the first of the lines asked for, so the end is looked for in what comes."""
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 ONE_METADATA_ONLY = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
@@ -197,13 +202,63 @@ class KubeApi:
         except (ApiNotFound, ApiConflict):
             return
 
-    async def logs(self, namespace: str, pod: str, container: str, *, previous: bool, lines: int = 400, limit_bytes: int = 262_144) -> str:
+    async def logs(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        previous: bool,
+        lines: int = 400,
+        limit_bytes: int = 262_144,
+        timestamps: bool = False,
+    ) -> str:
         """The end of a container's log; empty where there is none (any more). The cause often stands hundreds of lines above the end."""
-        query = {"container": container, "tailLines": str(lines), "limitBytes": str(limit_bytes), "previous": str(previous).lower()}
+        query = {"container": container, "tailLines": str(lines), "previous": str(previous).lower(), "timestamps": str(timestamps).lower()}
+        path = POD.path(namespace, pod, "log") + "?" + urlencode({**query, "limitBytes": str(MOST_LOG_BYTES)})
         try:
-            return (await self._call("GET", POD.path(namespace, pod, "log"), query=query)).decode(errors="replace")
-        except DedicatedError:
+            return (await self._end_of(path, limit_bytes)).decode(errors="replace")
+        except (aiohttp.ClientError, TimeoutError, OSError):
             return ""
+
+    async def follow(self, namespace: str, pod: str, container: str, lines: int = 100) -> AsyncIterator[str]:
+        """Lines of a container's log, and those to come, until it ends. Raises DedicatedError where it cannot be read."""
+        query = urlencode({"container": container, "tailLines": str(lines), "follow": "true"})
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+        try:
+            response = await self._request("GET", f"{POD.path(namespace, pod, 'log')}?{query}", None, "application/json", "*/*", timeout)
+            try:
+                if response.status >= 300:
+                    raise _error(response.status, await response.read())
+                rest = b""
+                async for chunk in response.content.iter_any():
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    whole, rest = (whole, rest) if len(rest) < LONGEST_LINE else ([*whole, rest], b"")
+                    for line in whole:
+                        yield line.decode(errors="replace")
+                if rest:
+                    yield rest.decode(errors="replace")
+            finally:
+                response.close()
+        except (aiohttp.ClientError, TimeoutError, OSError) as lost:
+            raise ApiUnavailable(f"the log of pod {pod} broke off: {type(lost).__name__}") from lost
+
+    async def _end_of(self, path: str, keep: int) -> bytes:
+        """The last bytes of an answer, from the beginning of a line where there is one; no more than twice as much is held."""
+        response = await self._request("GET", path, None, "application/json", "*/*", aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S))
+        kept, whole = bytearray(), True
+        try:
+            if response.status >= 300:
+                return b""
+            async for chunk in response.content.iter_chunked(65_536):
+                kept += chunk
+                if len(kept) > 2 * keep:
+                    del kept[:-keep]
+                    whole = False
+        finally:
+            response.close()
+        end = bytes(kept[-keep:])
+        return end if whole and len(kept) <= keep else end[end.find(b"\n") + 1 :]
 
     async def _json(self, method: str, path: str, **how: Any) -> Manifest:
         found: Manifest = orjson.loads(await self._call(method, path, **how))
@@ -273,6 +328,19 @@ class KubeApi:
         self._date = date
         offset = parsedate_to_datetime(date).timestamp() + 0.5 - time.time()
         self._offset_s = offset if abs(offset) > 2.0 else 0.0
+
+
+def default_namespace(kubeconfig: str | None = None, context: str | None = None) -> str:
+    """The namespace of a pod, or of a kubeconfig's context; `default` where neither says one."""
+    own = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+    if not kubeconfig and not context and own.exists():
+        return own.read_text().strip()
+    try:
+        contexts, active = kube_config.list_kube_config_contexts(config_file=kubeconfig)
+    except (kube_config.ConfigException, OSError):
+        return "default"
+    chosen = next((one for one in contexts if one["name"] == context), active) if context else active
+    return str((chosen.get("context") or {}).get("namespace") or "default")
 
 
 def _use_proxy_of_environment(configuration: Configuration) -> None:

@@ -9,13 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 from dedicated.adapters import facts
-from dedicated.adapters.kinds import DEPLOYMENT, EVENT, POD, SECRET
+from dedicated.adapters.kinds import DEPLOYMENT, EVENT, NODE, POD, SECRET
+from dedicated.adapters.logs import logs_of
 from dedicated.adapters.model_source import ModelSource
 from dedicated.adapters.view import Clients, EndpointView, Manifest
 from dedicated.api import names
 from dedicated.api.errors import DedicatedError
 from dedicated.api.status import ModelStatus, Plan
-from dedicated.diagnosis.diagnose import diagnose, next_deadline, wants_log
+from dedicated.core.clock import from_rfc3339
+from dedicated.diagnosis.diagnose import diagnose, next_deadline
 from dedicated.diagnosis.evidence import Limits, PodFacts
 from dedicated.lifecycle import placement, revision
 from dedicated.lifecycle.access import wants_proof
@@ -191,7 +193,9 @@ class Observer:
     def _limits(self, base: Observation, which: str | None) -> Limits:
         startup_s = wanted(base).startup_s(self._c.platform.startup_base_s)
         served = self._v.status.revisions is not None and self._v.status.revisions.serving == which
-        return replace(self._c.limits, startup_s=startup_s, served=served)
+        old, port = self._v.status.diagnosis, self._v.spec.engine.port or 0
+        crashes = tuple(map(from_rfc3339, old.crashes)) if served and old else ()
+        return replace(self._c.limits, startup_s=startup_s, served=served, crashes=crashes, port=port)
 
     async def _pod(self, base: Observation, obj: Manifest) -> PodFacts:
         """A pod's facts; of one in trouble with its events and the logs of its failed containers."""
@@ -199,12 +203,10 @@ class Observer:
         if first.ready or first.deleting:
             return first
         limits = self._limits(base, first.revision)
-        logs = {
-            found.name: await self._c.kube.logs(base.namespace, first.name, found.name, previous=not found.terminated and not found.running_since)
-            for found in first.containers
-            if wants_log(found, limits, base.now)
-        }
-        return facts.pod(obj, logs, await self._events(obj) if _in_trouble(first, limits, base.now) else ())
+        logs = await logs_of(self._c.kube, base.namespace, first, limits, base.now)
+        found = facts.pod(obj, logs, await self._events(obj) if _in_trouble(first, limits, base.now) else ())
+        node = self._c.store.named(NODE, None, found.node) if found.node else None
+        return replace(found, node_silent_since=facts.node_silent_since(node))
 
     async def _events(self, obj: Manifest) -> tuple[Any, ...]:
         selector = f"involvedObject.uid={obj['metadata']['uid']}"

@@ -24,7 +24,7 @@ _PACKED = {CLAIM_TEMPLATE.name, DEPLOYMENT.name, SERVICE.name, NETWORK_POLICY.na
 _FLEETING = {POD.name, REPLICA_SET.name}
 """Children that Kubernetes makes, not we: nothing of them is compared with a manifest."""
 _POD_STATUS = ("phase", "podIP", "reason", "message", "conditions", "containerStatuses", "initContainerStatuses")
-_CONDITIONS = {"PodScheduled", "Ready", "ReplicaFailure"}
+_CONDITIONS = {"PodScheduled", "Ready", "ReplicaFailure", "DisruptionTarget"}
 
 
 class Store:
@@ -177,7 +177,8 @@ def whole(obj: Manifest) -> Manifest:
 
 def _readiness(status: Manifest) -> list[Manifest]:
     """Whether a node is ready, without the time of its last heartbeat."""
-    return [{"type": "Ready", "status": found.get("status")} for found in status.get("conditions") or [] if found.get("type") == "Ready"]
+    kept = ("type", "status", "lastTransitionTime")
+    return [{key: found.get(key) for key in kept} for found in status.get("conditions") or [] if found.get("type") == "Ready"]
 
 
 def _conditions(status: Manifest) -> Manifest:

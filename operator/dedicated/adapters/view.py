@@ -12,6 +12,7 @@ from dedicated.adapters.hub import Hub
 from dedicated.adapters.inventory import InventoryReader
 from dedicated.adapters.kube import KubeApi
 from dedicated.adapters.recent import Recent
+from dedicated.adapters.records import Records
 from dedicated.adapters.store import Store
 from dedicated.api.endpoint import EndpointSpec
 from dedicated.api.status import EndpointStatus
@@ -34,6 +35,7 @@ class Clients:
     limits: Limits
     inventory: InventoryReader
     recent: Recent = field(default_factory=Recent)
+    records: Records = field(default_factory=Records)
 
 
 class EndpointView:

@@ -10,8 +10,9 @@ from dedicated.api.status import Plan
 from dedicated.core.patches import merge_patch
 from dedicated.lifecycle.decide import Decision
 from dedicated.lifecycle.observation import Observation
+from dedicated.lifecycle.records import runs_to_keep
 from dedicated.lifecycle.status import is_urgent, report
-from dedicated.lifecycle.transitions import Transition, transition
+from dedicated.lifecycle.transitions import Transition, is_news, transition
 from dedicated.planner.measured import errors
 from dedicated.telemetry import metrics
 
@@ -41,6 +42,7 @@ class EndpointWorld:
         Returns:
             The transition that was told, if one was, and when to come back for what was held back.
         """
+        await self._c.records.keep(self._c.kube, self._v.raw, runs_to_keep(seen, decision))
         held_back = self._c.store.held_back_since
         new = report(seen, decision)
         patch = merge_patch(self._v.old_status, new.to_dict())
@@ -55,6 +57,8 @@ class EndpointWorld:
         stored = await self._c.kube.patch(ENDPOINT, seen.namespace, seen.name, body, "status")
         self._c.store.put(ENDPOINT, stored)
         _count_plan_errors(self._v.status.plan, new.plan)
+        if is_news(self._v.status.diagnosis, new.diagnosis):
+            metrics.DIAGNOSES.labels(new.diagnosis.reason if new.diagnosis else "").inc()
         return transition(self._v.status, new), None
 
 

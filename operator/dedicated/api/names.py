@@ -30,6 +30,8 @@ USE_ENGINE_ENV = "engine-env"
 
 ANNOTATION_MANIFEST_HASH = f"{GROUP}/manifest-hash"
 ANNOTATION_SCHEMA_HASH = f"{GROUP}/schema-hash"
+ANNOTATION_RECORD = f"{GROUP}/record"
+"""On an EndpointLog: which run it is of, its size and when it was written, so that nobody need read it to know."""
 ANNOTATION_RETRY = f"{GROUP}/retry"
 ANNOTATION_REFRESH = f"{GROUP}/refresh"
 ANNOTATION_UPDATE = f"{GROUP}/update"

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     DRIVER_MISMATCH = "DriverMismatch"
     BAD_ENGINE_ARGUMENT = "BadEngineArgument"
     PORT_IN_USE = "PortInUse"
+    PORT_MISMATCH = "PortMismatch"
     PERMISSION_DENIED = "PermissionDenied"
     ENGINE_EXITED = "EngineExited"
     CRASH_LOOP = "CrashLoop"
@@ -237,6 +238,11 @@ CATALOGUE: dict[Reason, Entry] = {
         False,
     ),
     R.PORT_IN_USE: Entry("The engine's port is taken.", "Remove what else listens on it in the pod; it is tried again.", True),
+    R.PORT_MISMATCH: Entry(
+        "The engine listens somewhere else than where it is asked.",
+        "Set spec.engine.port to the port that the engine listens on, and let it listen on 0.0.0.0.",
+        False,
+    ),
     R.PERMISSION_DENIED: Entry(
         "The engine may not read or write a file.",
         "Point the engine's caches to a folder that it may write (spec.engine.env), or use an image that runs without root.",

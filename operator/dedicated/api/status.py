@@ -13,6 +13,7 @@ from dedicated.api.schema import Schema, list_map
 MAX_LOG_TAIL = 2048
 """Bytes of log tail on the status."""
 MAX_EVIDENCE = 5
+MAX_CRASHES = 10
 
 
 class ConditionType(StrEnum):
@@ -142,6 +143,8 @@ class Diagnosis(Schema):
     attempts: int = Field(default=1, description="How often this was tried.")
     next_attempt_at: str | None = Field(default=None, description="When it is tried again.", json_schema_extra={"format": "date-time"})
     observed_at: str | None = Field(default=None, description="When this was seen.", json_schema_extra={"format": "date-time"})
+    given_up: bool = Field(default=True, description="Whether the attempt was given up; false for a crash after which the engine was started again.")
+    crashes: list[str] = Field(default=[], max_length=MAX_CRASHES, description="When the engine crashed after it had served, in the last hour.")
     inputs_hash: str = Field(default="", description="Hash of what was tried; when it changes, it is tried again at once.")
 
 

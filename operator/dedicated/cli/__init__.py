@@ -10,10 +10,13 @@ from typing import Annotated
 import typer
 
 from dedicated import __version__
+from dedicated.cli.describe import describe
 from dedicated.cli.diagnose import diagnose
 from dedicated.cli.fetch import fetch
 from dedicated.cli.gateway import envoy, gateway
+from dedicated.cli.get import get
 from dedicated.cli.keys import keys
+from dedicated.cli.logs import logs
 from dedicated.cli.operator import operator
 from dedicated.cli.plan import plan
 
@@ -37,6 +40,9 @@ app.command()(operator)
 app.command()(gateway)
 app.command()(envoy)
 app.command()(fetch)
+app.command()(get)
+app.command()(describe)
+app.command()(logs)
 app.command()(plan)
 app.command()(diagnose)
 app.add_typer(keys)

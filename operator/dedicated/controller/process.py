@@ -18,11 +18,11 @@ import kopf
 from dedicated.adapters.hub import Hub
 from dedicated.adapters.informer import Informer
 from dedicated.adapters.inventory import InventoryReader
-from dedicated.adapters.kinds import CHILDREN, CLAIM_TEMPLATE, CRD, DEVICE_CLASS, NODE, SECRET
+from dedicated.adapters.kinds import ACCELERATOR_CLASS, CHILDREN, CLAIM_TEMPLATE, CRD, DEVICE_CLASS, ENDPOINT_LOG, NODE, SECRET
 from dedicated.adapters.kube import KubeApi
 from dedicated.adapters.store import Store
 from dedicated.adapters.view import Clients
-from dedicated.api import accelerator, names
+from dedicated.api import names
 from dedicated.api.errors import ApiConflict, ApiNotFound, DedicatedError
 from dedicated.api.schema_hash import SCHEMA_HASH
 from dedicated.controller.classes import Classes
@@ -105,7 +105,7 @@ async def _lead(settings: Settings, kube: KubeApi, leader: Leader, health: Healt
     feed = Feed(store, loop.wake, kube.now)
     kinds = (*CHILDREN, CLAIM_TEMPLATE) if settings.platform.claims else CHILDREN
     informers = [Informer(kube, kind, store, feed.seen, feed.gone) for kind in kinds]
-    resync = Resync(kube, store, feed, loop.queue, settings.resync_s)
+    resync = Resync(kube, store, feed, loop.queue, settings.resync_s, clients.records.sweep)
     classes = Classes(kube, store, clients.inventory, settings.resync_s / 10)
     health.alive += [
         stuck_since("the queue", lambda: loop.progress_at, STUCK_S),
@@ -174,10 +174,11 @@ async def _check_schema(kube: KubeApi) -> str:
         raise CannotStart(
             f"The cluster's {names.KIND} has schema {found or 'unknown'}, this operator needs {SCHEMA_HASH}: upgrade the chart dedicated-crds first."
         )
-    try:
-        await kube.get(CRD, None, f"{accelerator.PLURAL}.{names.GROUP}")
-    except ApiNotFound:
-        raise CannotStart(f"The cluster does not know {accelerator.KIND}: upgrade the chart dedicated-crds first.") from None
+    for kind in (ACCELERATOR_CLASS, ENDPOINT_LOG):
+        try:
+            await kube.get(CRD, None, f"{kind.plural}.{names.GROUP}")
+        except ApiNotFound:
+            raise CannotStart(f"The cluster does not know {kind.name}: upgrade the chart dedicated-crds first.") from None
     return str(crd["metadata"]["uid"])
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from dedicated.adapters.kinds import ENDPOINT, SERVICE_ACCOUNT, WATCHED, Kind
 from dedicated.adapters.kube import KubeApi
@@ -35,8 +35,18 @@ class DeadWatch(Exception):
 class Resync:
     """Compares the store with what the API server lists."""
 
-    def __init__(self, kube: KubeApi, store: Store, feed: Feed, queue: KeyQueue, every_s: float) -> None:
+    def __init__(
+        self,
+        kube: KubeApi,
+        store: Store,
+        feed: Feed,
+        queue: KeyQueue,
+        every_s: float,
+        sweep: Callable[[KubeApi], Awaitable[None]] | None = None,
+    ) -> None:
         self._kube, self._store, self._feed, self._queue, self._every_s = kube, store, feed, queue, every_s
+        self._sweep = sweep
+        """What else is looked at every now and then."""
         self.good_at = time.monotonic()
         """When the last look ended well."""
 
@@ -54,6 +64,8 @@ class Resync:
             await asyncio.sleep(self._every_s)
             try:
                 await self._look(WATCHED)
+                if self._sweep:
+                    await self._sweep(self._kube)
             except DedicatedError as failure:
                 log.warning("resync failed", extra={"error": str(failure)})
                 continue

@@ -18,11 +18,16 @@ from dedicated.core.quantities import human_seconds
 from dedicated.diagnosis.capacity import class_s, no_room, placement_s
 from dedicated.diagnosis.classify import Verdict, read
 from dedicated.diagnosis.evidence import ContainerFacts, Finding, Limits, PodFacts, Termination
-from dedicated.diagnosis.explain import Explained, explain
+from dedicated.diagnosis.explain import MAX_EVIDENCE_LINE, Explained, explain, shortened
 from dedicated.diagnosis.killed import gone, killed
-from dedicated.diagnosis.redact import redacted, tail
+from dedicated.diagnosis.ports import listening
+from dedicated.diagnosis.tails import shown_tail
 from dedicated.diagnosis.words import first_sentence
 
+GOOD_RUN_S = 600.0
+"""After so long the kubelet takes a container for a good one: pkg/kubelet/kuberuntime, twice its longest back-off of 5 minutes (1.34). (seconds)"""
+PULL_S = 1800.0
+"""How long the kubelet may fetch an image: 20 GB at 11 MB/s. (seconds)"""
 Check = Callable[[PodFacts, Limits, float], Finding | None]
 
 # Waiting reasons of the kubelet: k8s.io/kubernetes/pkg/kubelet/images/types.go and pkg/kubelet/kuberuntime/kuberuntime_container.go (1.34)
@@ -131,23 +136,56 @@ def _told(ended: Termination) -> tuple[Reason, str, bool]:
         return Reason.HUB_UNAVAILABLE, f"Fetching the weights ended with exit code {ended.exit_code}: {said}", True
 
 
+def node_lost(pod: PodFacts, _limits: Limits, now: float) -> Finding | None:
+    """The node does not answer: what the pod's status says is old. The cluster puts the pod elsewhere, in its own time."""
+    if pod.node is None or pod.node_silent_since is None:
+        return None
+    silent = f" for {human_seconds(now - pod.node_silent_since)}" if pod.node_silent_since else ""
+    message = f"Node {pod.node} of pod {pod.name} has not been ready{silent}; the cluster replaces the pod after some minutes."
+    return Finding(Reason.NODE_LOST, message, final=False, retryable=True, evidence=(f"node {pod.node}: not ready",))
+
+
 def never_answered(pod: PodFacts, limits: Limits, now: float) -> Finding | None:
-    """An engine that runs but is not healthy within its startup budget, whether we or the kubelet noticed first."""
+    """
+    An engine that runs but is not healthy within its startup budget, whether we or the kubelet noticed first. One that still says something new is
+    slow, not stuck: its budget begins again with each such line.
+    """
     gave_up = any("Startup probe failed" in event.message for event in pod.events)
     for container in pod.containers:
         if container.init or container.started:
             continue
         ended = container.failure
         if container.running_since is not None and now - container.running_since >= limits.startup_s:
-            return _never_answered(container, now - container.running_since, None)
+            if elsewhere := _listens_elsewhere(container, limits):
+                return elsewhere
+            if now - (container.progressed_at or 0.0) < limits.startup_s:
+                return _slow(container, now)
+            return _never_answered(container, now - container.running_since, None, limits)
         if gave_up and ended and ended.ran_s >= limits.startup_s:
-            return _never_answered(container, ended.ran_s, ended)
+            return _listens_elsewhere(container, limits) or _never_answered(container, ended.ran_s, ended, limits)
     return None
 
 
-def _never_answered(container: ContainerFacts, ran_s: float, ended: Termination | None) -> Finding:
-    message = f"Container {container.name} ran for {human_seconds(ran_s)} and never answered its health check."
+def _slow(container: ContainerFacts, now: float) -> Finding:
+    ran, said = human_seconds(now - (container.running_since or now)), human_seconds(now - (container.progressed_at or now))
+    message = f"Container {container.name} has been starting for {ran} and makes progress: it said something new {said} ago."
+    return Finding(Reason.ENGINE_STARTING, message, final=False, retryable=True)
+
+
+def _never_answered(container: ContainerFacts, ran_s: float, ended: Termination | None, limits: Limits) -> Finding:
+    again = "started again after it had served, ran" if limits.served else "ran"
+    message = f"Container {container.name} {again} for {human_seconds(ran_s)} and never answered its health check."
     return _failed(Reason.PROBE_NEVER_PASSED, message, container, ended, final=True)
+
+
+def _listens_elsewhere(container: ContainerFacts, limits: Limits) -> Finding | None:
+    """The engine is ready, by its own words, where nobody asks it."""
+    told = listening(container.log_tail) if limits.port else None
+    if told is None or (told.port == limits.port and not told.itself_only):
+        return None
+    only = " for its own pod only" if told.itself_only else ""
+    message = f"Container {container.name} listens on port {told.port}{only}, and is asked on port {limits.port}."
+    return _failed(Reason.PORT_MISMATCH, message, container, container.failure, final=True, lines=(shortened(told.line, MAX_EVIDENCE_LINE),))
 
 
 def crashed(pod: PodFacts, limits: Limits, _now: float) -> Finding | None:
@@ -165,7 +203,7 @@ def crashed(pod: PodFacts, limits: Limits, _now: float) -> Finding | None:
 
 def _told_by_words(container: ContainerFacts, ended: Termination) -> Verdict | None:
     """What the log says, or the termination message: the end of a log that is gone, or the runtime's words where nothing started."""
-    found = [verdict for text in (container.log_tail, ended.message) if (verdict := read(text, died=True).verdict)]
+    found = [verdict for text in (container.log_tail, ended.message, container.earlier_log) if (verdict := read(text, died=True).verdict)]
     return next((verdict for verdict in found if verdict.certain), found[0] if found else None)
 
 
@@ -206,20 +244,36 @@ def _runs(container: ContainerFacts) -> int:
 
 
 def _looping(container: ContainerFacts, limits: Limits) -> bool:
-    """Whether it fails again and again. The kubelet forgets its back-off after ten good minutes, the count of restarts never."""
-    return _runs(container) >= limits.restarts and (not limits.served or container.waiting_reason == "CrashLoopBackOff")
+    """
+    Whether it fails again and again. The kubelet forgets its back-off after ten good minutes, the count of restarts never: one that serves must have
+    failed so often in quick succession, and one crash a day is none of that.
+    """
+    if _runs(container) < limits.restarts or not limits.served:
+        return _runs(container) >= limits.restarts
+    ended = container.failure
+    if container.waiting_reason != "CrashLoopBackOff" or ended is None or (ended.started_at and ended.ran_s >= GOOD_RUN_S):
+        return False
+    recent = {at for at in limits.crashes if ended.finished_at - at < GOOD_RUN_S} | {float(int(ended.finished_at))}
+    return not limits.crashes or len(recent) >= limits.restarts
 
 
 def not_started(pod: PodFacts, limits: Limits, now: float) -> Finding | None:
     """Placed on a node, but no container has started: a volume, a network, the node."""
     if pod.scheduled_at is None or any(c.running_since or c.terminated or c.last for c in pod.containers):
         return None
-    deadline = pod.scheduled_at + limits.start_s
+    deadline = pod.scheduled_at + (max(limits.start_s, PULL_S) if _pulls(pod) else limits.start_s)
     if now < deadline:
         return None
     said = next((f"{e.reason}: {e.message}" for e in reversed(pod.events) if e.warning), "no event tells why")
-    message = f"Pod {pod.name} was placed on node {pod.node} but did not start within {human_seconds(limits.start_s)}: {first_sentence(said)}"
+    message = (
+        f"Pod {pod.name} was placed on node {pod.node} but did not start within {human_seconds(deadline - pod.scheduled_at)}: {first_sentence(said)}"
+    )
     return Finding(Reason.START_DEADLINE_EXCEEDED, message, final=True, retryable=True, evidence=(first_sentence(said),))
+
+
+def _pulls(pod: PodFacts) -> bool:
+    """Whether the kubelet is fetching an image, by the last thing that it said."""
+    return bool(pod.events) and pod.events[-1].reason == "Pulling"
 
 
 def _failed(
@@ -242,12 +296,12 @@ def _failed(
         retryable=CATALOGUE[reason].retryable if retryable is None else retryable,
         container=container.name,
         exit_code=ended.exit_code if ended else None,
-        log_tail=tail(redacted(container.log_tail), MAX_LOG_TAIL),
+        log_tail=shown_tail(container.log_tail, MAX_LOG_TAIL),
         evidence=tuple(evidence[:MAX_EVIDENCE]),
     )
 
 
-CHECKS: tuple[Check, ...] = (no_room, image_missing, cannot_run, out_of_memory, fetch_failed, never_answered, crashed, not_started)
+CHECKS: tuple[Check, ...] = (no_room, node_lost, image_missing, cannot_run, out_of_memory, fetch_failed, never_answered, crashed, not_started)
 
 
 def next_deadline(pods: Iterable[PodFacts], limits: Limits, now: float) -> float | None:
@@ -262,9 +316,12 @@ def _deadlines(pod: PodFacts, limits: Limits) -> Iterator[float]:
         yield pod.created_at + placement_s(pod, limits)
     if pod.scheduled_at is not None:
         yield pod.scheduled_at + limits.start_s
+        if _pulls(pod):
+            yield pod.scheduled_at + max(limits.start_s, PULL_S)
     for container in pod.containers:
         if not container.init and not container.started and container.running_since is not None:
             yield container.running_since + limits.startup_s
+            yield (container.progressed_at or 0.0) + limits.startup_s
 
 
 def wants_log(container: ContainerFacts, limits: Limits, now: float) -> bool:
@@ -272,3 +329,9 @@ def wants_log(container: ContainerFacts, limits: Limits, now: float) -> bool:
     running_s = now - container.running_since if container.running_since is not None else 0.0
     stuck = not container.init and not container.started and running_s >= limits.startup_s
     return not container.ready and (container.failure is not None or stuck)
+
+
+def tells_nothing(log: str) -> bool:
+    """Whether a log does not name the cause of a failure."""
+    verdict = read(log, died=True).verdict
+    return verdict is None or not verdict.certain

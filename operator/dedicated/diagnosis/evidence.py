@@ -19,6 +19,11 @@ class Termination:
     finished_at: float = 0.0
 
     @property
+    def bad(self) -> bool:
+        """Whether that was a failure."""
+        return self.exit_code != 0 or self.reason == "OOMKilled"
+
+    @property
     def ran_s(self) -> float:
         """How long it ran. (seconds)"""
         return max(0.0, self.finished_at - self.started_at)
@@ -40,14 +45,25 @@ class ContainerFacts:
     terminated: Termination | None = None
     last: Termination | None = None
     log_tail: str = ""
+    """Of the run that failed or hangs."""
+    earlier_log: str = ""
+    """Of the run before that, where it was asked for."""
+    progressed_at: float | None = None
+    """When a run that hangs last said something new."""
 
     @property
     def failure(self) -> Termination | None:
         """The newest run that ended badly: killed for memory counts whatever its exit code (seen: OOMKilled with exit code 0)."""
-        for ended in (self.terminated, self.last):
-            if ended and (ended.exit_code != 0 or ended.reason == "OOMKilled"):
-                return ended
-        return None
+        return next((ended for ended in (self.terminated, self.last) if ended and ended.bad), None)
+
+
+@dataclass(frozen=True)
+class ContainerLog:
+    """What was read of a container's logs: of the run in question, of the one before, and when the first last said something new."""
+
+    tail: str = ""
+    earlier: str = ""
+    progressed_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,8 @@ class PodFacts:
     created_at: float
     phase: str = "Pending"
     node: str | None = None
+    node_silent_since: float | None = None
+    """Since when the node is not ready; None while it is."""
     address: str | None = None
     ready: bool = False
     deleting: bool = False
@@ -105,6 +123,10 @@ class Limits:
     """Failed runs after which an attempt is given up."""
     served: bool = False
     """Whether this revision has answered before: then one crash is no reason to give it up."""
+    crashes: tuple[float, ...] = ()
+    """When it crashed since, as the status has it; oldest first. (seconds since the epoch)"""
+    port: int = 0
+    """Where the engine is asked; 0 where its arguments say so."""
 
 
 @dataclass(frozen=True)

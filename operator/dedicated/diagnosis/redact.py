@@ -46,8 +46,8 @@ _PLACES = _rules(
     (rf"((?:secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credentials?)(?:[-_]?(?:id|value|data|access[-_]?key))?{_SETS})(?=[^\s\"',]*[a-z/+])"
      rf"{_VALUE}{{6,}}", r"\1***"),
     (r"(--(?:[a-z]+-)*(?:api-key|token|password|secret)[ =])[^\s*]\S*", r"\1***"),
-    (r"([a-z][a-z0-9+.-]*://)[^/\s:@]*:[^/\s@]+@", r"\1***@"),
-    (r"([a-z][a-z0-9+.-]*://)[^/\s:@*]{16,}@", r"\1***@"),
+    (r"([a-z][a-z0-9+.-]{0,20}://)[^/\s:@]*:[^/\s@]+@", r"\1***@"),
+    (r"([a-z][a-z0-9+.-]{0,20}://)[^/\s:@*]{16,}@", r"\1***@"),
 )  # fmt: skip
 _CONTROL = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,512}(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
+from dedicated.api.endpointlog import KIND, EndpointLogSpec, unpacked
 from dedicated.core.clock import from_rfc3339
 from dedicated.gateway.access import not_now
 from dedicated.gateway.standing import State
@@ -44,11 +46,24 @@ def endpoint_status(endpoint: Endpoint, now: float) -> Json:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def logs(endpoint: Endpoint) -> Json:
-    """Recorded log tails. They come from the diagnosis on the status: the last lines of the container that failed last."""
+def logs(endpoint: Endpoint, recorded: Sequence[EndpointLogSpec]) -> Json:
+    """Recorded log tails, the last failure first; where none could be recorded or read, the few lines that are on the status."""
+    entries = [_recorded(one) for one in recorded] or _of_status(endpoint)
+    return {"id": endpoint.id, "logs": [{name: value for name, value in entry.items() if value is not None} for entry in entries]}
+
+
+def _recorded(one: EndpointLogSpec) -> Json:
+    try:
+        text = unpacked(one.text)
+    except ValueError as wrong:
+        text = str(wrong)
+    return {**one.to_dict(), "encoding": None, "text": text, "source": KIND}
+
+
+def _of_status(endpoint: Endpoint) -> list[Json]:
+    """The last lines of the container that failed last."""
     diagnosis = orjson.loads(endpoint.details).get("diagnosis") or {}
     if not diagnosis.get("logTail"):
-        return {"id": endpoint.id, "logs": []}
+        return []
     entry = {"container": diagnosis.get("container"), "exitCode": diagnosis.get("exitCode"), "attempt": diagnosis.get("attempts")}
-    entry |= {"endedAt": diagnosis.get("observedAt"), "text": diagnosis["logTail"], "source": "status.diagnosis.logTail"}
-    return {"id": endpoint.id, "logs": [{name: value for name, value in entry.items() if value is not None}]}
+    return [entry | {"endedAt": diagnosis.get("observedAt"), "text": diagnosis["logTail"], "source": "status.diagnosis.logTail"}]

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from dedicated.api.endpointlog import EndpointLogSpec
 from dedicated.gateway import access, answers
 from dedicated.gateway.access import CHECK, Call, Caller, Refuse, Route, View, Wait
 from dedicated.gateway.activity import Reporter
@@ -45,6 +46,7 @@ class Deps:
     engine_key: Callable[[str], str]
     now: Callable[[], float]
     listed: asyncio.Event
+    recorded: Callable[[Endpoint], Awaitable[Sequence[EndpointLogSpec]]]
 
 
 class App:
@@ -125,7 +127,7 @@ class App:
         return _json(200, answers.endpoint_status(endpoint, self._deps.now()))
 
     async def _logs(self, endpoint: Endpoint) -> web.Response:
-        return _json(200, answers.logs(endpoint))
+        return _json(200, answers.logs(endpoint, await self._deps.recorded(endpoint)))
 
     async def _wake(self, endpoint: Endpoint) -> web.Response:
         """202 whether it sleeps, wakes already or is up; a wake that cannot be written down is a failure of ours."""

@@ -7,7 +7,7 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,9 @@ from dedicated.adapters.informer import Informer
 from dedicated.adapters.jwks import KeySetSource, KeySetUnavailable
 from dedicated.adapters.kinds import API_KEY, ENDPOINT, ENDPOINT_SLICE, LEASE
 from dedicated.adapters.kube import KubeApi
+from dedicated.adapters.records import recorded
+from dedicated.api.endpointlog import EndpointLogSpec
+from dedicated.api.errors import DedicatedError
 from dedicated.gateway.access import View
 from dedicated.gateway.accesslog import AccessLog
 from dedicated.gateway.activity import Reporter
@@ -28,7 +31,7 @@ from dedicated.gateway.addresses import networks
 from dedicated.gateway.app import App, Deps
 from dedicated.gateway.ledger import Ledger
 from dedicated.gateway.sessions import Issuer, Sessions
-from dedicated.gateway.table import Table
+from dedicated.gateway.table import Endpoint, Table
 from dedicated.gateway.watching import Watched
 from dedicated.render.dataplane import Plane
 from dedicated.render.isolation import engine_key
@@ -81,6 +84,7 @@ async def run(settings: GatewaySettings) -> int:
         engine_key=lru_cache(CACHED_KEYS)(lambda uid: engine_key(system_key, uid)),
         now=kube.now,
         listed=listed,
+        recorded=lambda endpoint: _recorded(kube, endpoint),
     )
     servers = [await _serve_decisions(App(deps), settings.plane), await _serve_private(settings.port, listed)]
     tasks = {
@@ -104,6 +108,15 @@ def _informers(kube: KubeApi, watched: Watched, settings: GatewaySettings) -> li
     keys = replace(API_KEY, within=settings.system_namespace)
     leases = replace(LEASE, within=settings.activity_namespace)
     return [Informer(kube, kind, watched, watched.seen, watched.gone) for kind in (ENDPOINT, ENDPOINT_SLICE, keys, leases)]
+
+
+async def _recorded(kube: KubeApi, endpoint: Endpoint) -> Sequence[EndpointLogSpec]:
+    """What is recorded of an endpoint; without an API server nothing."""
+    try:
+        return await recorded(kube, endpoint.namespace, endpoint.name, endpoint.uid)
+    except DedicatedError as failure:
+        log.warning("recorded logs not read", extra={"endpoint": endpoint.id, "error": str(failure)})
+        return ()
 
 
 async def _when_listed(informers: list[Informer], listed: asyncio.Event) -> None:

@@ -31,13 +31,10 @@ from dedicated.api.status import Diagnosis, Plan
 from dedicated.core.clock import from_rfc3339, rfc3339
 from dedicated.diagnosis.evidence import Finding
 from dedicated.lifecycle.observation import Observation
+from dedicated.lifecycle.retries import wait_s
 
 ROOM = {Reason.NO_CAPACITY, Reason.DOES_NOT_FIT, Reason.NO_ACCELERATOR_ALLOWED, Reason.PRICE_ABOVE_LIMIT}
 """What another node, or another class of accelerator, may mend: tried again at once when the cluster gets one."""
-RETRY_FIRST_S = 30.0
-RETRY_FOR_ROOM_S = 300.0
-"""Room rarely comes by itself, and a new node is noticed at once."""
-RETRY_LONGEST_S = 900.0
 MAX_MESSAGE = 1024
 MAX_NEXT_STEP = 512
 
@@ -94,7 +91,7 @@ def user_suspended(seen: Observation) -> Decision | None:
 def failed_and_nothing_changed(seen: Observation) -> Decision | None:
     """A failure that was given up stays given up until its inputs change, or until its next attempt is due."""
     old = seen.status.diagnosis
-    if old is None or old.inputs_hash != seen.inputs_hash:
+    if old is None or not old.given_up or old.inputs_hash != seen.inputs_hash:
         return None
     due = from_rfc3339(old.next_attempt_at) if old.next_attempt_at else None
     if due is not None and seen.now >= due:
@@ -257,8 +254,6 @@ def _diagnosed(seen: Observation, finding: Finding) -> Diagnosis:
     """The finding as a record, with the number of attempts and, where trying again may help, the time of the next one."""
     old = seen.status.diagnosis
     attempts = old.attempts + 1 if old and old.inputs_hash == seen.inputs_hash else 1
-    first_s = RETRY_FOR_ROOM_S if finding.reason in (Reason.NO_CAPACITY, Reason.QUOTA_EXCEEDED) else RETRY_FIRST_S
-    wait_s = min(first_s * 2 ** (attempts - 1), RETRY_LONGEST_S)
     return Diagnosis(
         reason=finding.reason,
         message=finding.message[:MAX_MESSAGE],
@@ -269,7 +264,7 @@ def _diagnosed(seen: Observation, finding: Finding) -> Diagnosis:
         exit_code=finding.exit_code,
         log_tail=finding.log_tail or None,
         attempts=attempts,
-        next_attempt_at=rfc3339(seen.now + wait_s) if finding.retryable and not _a_try_stops_what_serves(seen) else None,
+        next_attempt_at=rfc3339(seen.now + wait_s(finding.reason, attempts)) if finding.retryable and not _a_try_stops_what_serves(seen) else None,
         observed_at=rfc3339(seen.now),
         inputs_hash=seen.inputs_hash,
     )

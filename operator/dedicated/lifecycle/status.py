@@ -5,6 +5,7 @@ from __future__ import annotations
 from dedicated.api import conditions, names
 from dedicated.api.reasons import Reason
 from dedicated.api.status import Condition, ConditionType, Diagnosis, EndpointStatus, Phase, PodStatus, Revisions
+from dedicated.lifecycle import crashes
 from dedicated.lifecycle.access import accessible
 from dedicated.lifecycle.decide import Decision, Verb
 from dedicated.lifecycle.observation import Observation
@@ -30,7 +31,7 @@ def report(seen: Observation, decision: Decision) -> EndpointStatus:
         selector=f"{names.LABEL_ENDPOINT_ID}={names.endpoint_id(seen.uid)}",
         pods=[_pod(seen, index) for index in range(min(len(seen.pods), MAX_PODS))],
         revisions=Revisions(serving=decision.serving, target=seen.target) if decision.serving or seen.target else None,
-        diagnosis=_diagnosis(seen, decision),
+        diagnosis=crashes.remembered(seen, _diagnosis(seen, decision)),
     )
 
 
@@ -75,6 +76,8 @@ def _conditions(seen: Observation, decision: Decision) -> list[Condition]:
     ready_reason, ready_message = reason, message
     if answers and stalled:
         ready_reason, ready_message = Reason.UPDATE_FAILED, f"Revision {decision.serving} still serves; the update failed: {message}"[:1024]
+    elif answers and reason is Reason.ALL_READY and crashes.is_flapping(seen):
+        ready_reason, ready_message = Reason.CRASH_LOOP, crashes.words(seen)
     found = [_condition(T.READY, answers, ready_reason, ready_message), _condition(T.ACTIVE, answers, ready_reason, "")]
     if stalled:
         found.append(_condition(T.STALLED, True, reason, message))

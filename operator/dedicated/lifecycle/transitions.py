@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dedicated.api.conditions import find
 from dedicated.api.reasons import Reason
-from dedicated.api.status import ConditionType, EndpointStatus, Phase
+from dedicated.api.status import ConditionType, Diagnosis, EndpointStatus, Phase
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,13 @@ class Transition:
     reason: str
     message: str
     warning: bool
+
+
+def is_news(old: Diagnosis | None, new: Diagnosis | None) -> bool:
+    """Whether a failure was diagnosed that the status did not tell yet."""
+    if new is None:
+        return False
+    return old is None or (old.reason, old.observed_at, old.inputs_hash) != (new.reason, new.observed_at, new.inputs_hash)
 
 
 _TOLD: dict[Phase, str] = {

@@ -168,8 +168,8 @@ def _resources(wanted: Wanted, asked: Devices) -> Manifest:
 
 def _probes(start: Launch, startup_s: float) -> Manifest:
     """
-    The startup probe gives the whole budget and a fifth over, so that the operator, which can tell the cause, judges first; liveness begins
-    only after it.
+    The operator, which can tell slow from stuck, judges a start. The startup probe ends one only where no operator has for ten times the budget;
+    liveness begins only after it.
     """
     get = {"httpGet": {"path": start.health_path, "port": PORT_NAME}}
     return {
@@ -177,7 +177,7 @@ def _probes(start: Launch, startup_s: float) -> Manifest:
             **get,
             "periodSeconds": PROBE_PERIOD_S,
             "timeoutSeconds": 2,
-            "failureThreshold": math.ceil(startup_s * 1.2 / PROBE_PERIOD_S) + 5,
+            "failureThreshold": math.ceil(startup_s * 10 / PROBE_PERIOD_S) + 5,
         },
         "readinessProbe": {**get, "periodSeconds": PROBE_PERIOD_S, "timeoutSeconds": 2, "failureThreshold": 3},
         "livenessProbe": {**get, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},

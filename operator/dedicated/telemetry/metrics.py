@@ -18,6 +18,7 @@ PLAN_ERROR = Histogram(
     ["what"],
     buckets=(-0.5, -0.2, -0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
 )
+DIAGNOSES = Counter("dedicated_diagnosis_total", "Failures that were diagnosed, by cause.", ["reason"])
 LEADER = Gauge("dedicated_leader", "1 while this operator holds the lease.")
 HUB_REQUESTS = Counter("dedicated_hub_requests_total", "Requests to the hub; code none where no answer came.", ["kind", "code"])
 

@@ -33,6 +33,50 @@ BAD_FLAG = "error: invalid argument: --no-such-flag"
 PORT = "OSError: [Errno 98] Address already in use"
 NOT_READ_YET = "failed to sync secret cache: timed out waiting for the condition"
 
+AT_8000 = replace(LIMITS, port=8000)
+STUCK = {"running_since": NOW - 600, "log_tail": "INFO: Uvicorn running on http://0.0.0.0:8001"}
+
+
+def test_an_engine_that_listens_on_another_port_is_told_from_one_that_hangs():
+    found = diagnose([a_pod(containers=(an_engine(**STUCK),))], AT_8000, NOW)
+    assert (found.reason, found.final, found.retryable) == (R.PORT_MISMATCH, True, False)
+    assert "listens on port 8001, and is asked on port 8000" in found.message and "8001" in found.evidence[0]
+    right = replace(AT_8000, port=8001)
+    assert diagnose([a_pod(containers=(an_engine(**STUCK),))], right, NOW).reason is R.PROBE_NEVER_PASSED
+    itself = an_engine(running_since=NOW - 600, log_tail="Uvicorn running on http://127.0.0.1:8001")
+    assert "for its own pod only" in diagnose([a_pod(containers=(itself,))], right, NOW).message
+
+
+def test_a_slow_start_that_says_something_new_is_never_given_up_and_one_that_falls_silent_is():
+    for hours in (1, 5, 20):
+        engine = an_engine(running_since=NOW - 3600 * hours, progressed_at=NOW - 599, log_tail="loading")
+        found = diagnose([a_pod(containers=(engine,))], LIMITS, NOW)
+        assert (found.reason, found.final) == (R.ENGINE_STARTING, False) and "makes progress" in found.message
+        assert next_deadline([a_pod(containers=(engine,))], LIMITS, NOW) == NOW + 1
+    silent = an_engine(running_since=NOW - 7200, progressed_at=NOW - 600, log_tail="loading")
+    assert diagnose([a_pod(containers=(silent,))], LIMITS, NOW).reason is R.PROBE_NEVER_PASSED
+
+
+def test_a_node_that_does_not_answer_is_named_before_what_its_pods_once_said():
+    engine = an_engine(running_since=NOW - 9000, started=True)
+    found = diagnose([a_pod(node_silent_since=NOW - 45, containers=(engine,))], SERVED, NOW)
+    assert (found.reason, found.final, found.retryable) == (R.NODE_LOST, False, True)
+    assert "Node node-1" in found.message and "45 s" in found.message
+    assert diagnose([a_pod(ready=True, node_silent_since=NOW - 1)], SERVED, NOW) is None
+
+
+def test_the_run_before_explains_one_that_said_nothing():
+    mute = an_engine(terminated=ended(1), last=ended(1), restarts=1, log_tail="", earlier_log=PORT)
+    assert diagnose([a_pod(containers=(mute,))], LIMITS, NOW).reason is R.PORT_IN_USE
+
+
+def test_an_image_that_is_still_being_fetched_has_half_an_hour():
+    pulling = (EventFacts("Scheduled", "x", False), EventFacts("Pulling", 'Pulling image "x:1"', False))
+    for waited_s, reason in ((301, None), (1801, R.START_DEADLINE_EXCEEDED)):
+        found = diagnose([a_pod(scheduled_at=NOW - waited_s, events=pulling)], LIMITS, NOW)
+        assert (found.reason if found else None) == reason
+
+
 ROWS = [
     ("a pod that answers", a_pod(ready=True), None, None),
     ("a pod that goes", a_pod(deleting=True, containers=(an_engine(terminated=ended(1)),)), None, None),
@@ -204,7 +248,7 @@ def test_a_message_that_waits_does_not_change_with_every_second():
 def test_a_log_tail_keeps_the_end_and_loses_the_secrets():
     log = "x" * 5000 + "\nlast line with Bearer abcdefghijkl"
     found = diagnose([a_pod(containers=(an_engine(terminated=ended(1), log_tail=log),))], LIMITS, NOW)
-    assert found.log_tail == "last line with Bearer ***"
+    assert found.log_tail.endswith("\nlast line with Bearer ***") and len(found.log_tail) <= 2048
 
 
 @pytest.mark.parametrize(
