@@ -95,14 +95,14 @@ def wake_to_write(wanted: int | None, stands: int | None, writing: int | None) -
     """
     The epoch to be written as wake, where one is wanted.
 
-    One write for any number of callers: none while one is on its way, none where this gateway or another has written it, and none where a later epoch
-    stands there: then what this gateway knows of the endpoint is old, and its write would hide the wake of another.
+    One write for any number of callers: none while one is on its way (two might arrive in the wrong order), none where this gateway or another has
+    written it, and none where a later epoch stands there: then what this gateway knows is old, and its write would hide the wake of another.
 
     Args:
         wanted: The epoch that calls want to end, or None.
         stands: The epoch on the Lease, as far as is known; None where there is none.
         writing: The epoch of a write that is not yet answered.
     """
-    if wanted is None or wanted == writing or (stands is not None and stands >= wanted):
+    if wanted is None or writing is not None or (stands is not None and stands >= wanted):
         return None
     return wanted

@@ -48,7 +48,7 @@ def test_nothing_new_goes_to_a_pod_that_is_drained():
         (3, 2, None, 3),
         (3, 3, None, None),
         (3, None, 3, None),
-        (3, 2, 2, 3),
+        (3, 2, 2, None),
         (3, 4, None, None),
     ],
     ids=[
