@@ -64,11 +64,6 @@ def drain_of(status: dict[str, Any]) -> Drain:
     return Drain(int(found.get("epoch") or 0), frozenset(map(str, found.get("pods") or ())), str(found.get("reason") or ""))
 
 
-def newer(known: Drain | None, told: Drain) -> Drain:
-    """Of two drains the one that counts. An epoch never falls: a status that is older than what was acknowledged changes nothing."""
-    return known if known is not None and known.epoch > told.epoch else told
-
-
 def routable(replicas: Iterable[Replica], drain: Drain) -> list[Replica]:
     """Replicas that something new may be sent to."""
     return [replica for replica in replicas if replica.pod not in drain.pods]

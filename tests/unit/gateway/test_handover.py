@@ -6,7 +6,7 @@ import pytest
 
 from dedicated.api.names import ack_annotation
 from dedicated.gateway.addresses import Replica
-from dedicated.gateway.handover import BUSY, Drain, Seen, acknowledgement, drain_of, newer, routable, to_write, wake_to_write, wakes
+from dedicated.gateway.handover import BUSY, Drain, Seen, acknowledgement, drain_of, routable, to_write, wake_to_write, wakes
 
 DRAIN = Drain(7, frozenset({"a", "b"}), "NoTraffic")
 
@@ -68,10 +68,6 @@ def test_a_wake_is_written_once_per_epoch(wanted, stands, writing, written):
 def test_a_call_wakes_what_sleeps_and_what_is_being_put_to_sleep():
     assert wakes(Drain(7), sleeping=True) and wakes(DRAIN, sleeping=False)
     assert not wakes(Drain(7), sleeping=False) and not wakes(Drain(8, frozenset("a"), "Updating"), sleeping=False)
-
-
-def test_an_epoch_never_falls():
-    assert newer(DRAIN, Drain(6)) == DRAIN and newer(DRAIN, Drain(7)) == Drain(7) and newer(None, Drain(0)) == Drain()
 
 
 def test_a_status_without_a_drain_drains_nothing():
