@@ -109,7 +109,7 @@ def world(running):
 
 @pytest.fixture(scope="session")
 def second(running):
-    with a_gateway(running.api.url) as gateway:
+    with a_gateway(running.api.url, DEDICATED_IDENTITY="gateway-1") as gateway:
         yield gateway
 
 
@@ -139,6 +139,11 @@ def settle(world, gateway=None):
     for kind in (ENDPOINT, ENDPOINT_SLICE):
         for key in [key for key in world.api.objects if key[0] == kind.name and "mark-" in key[2]]:
             world.api.delete(kind, TEAM, key[2])
+
+
+def held(gateway, count):
+    """Wait until so many calls are held."""
+    wait_until(f"{count} calls to be held", lambda: f"dedicated_gateway_waiting_requests {count}.0" in gateway.metrics(), 10, every_s=0.05)
 
 
 @contextmanager

@@ -15,18 +15,13 @@ from aiohttp import web
 from dedicated.adapters.kinds import API_KEY, ENDPOINT, LEASE
 from dedicated.api import apikey
 from dedicated.core.clock import rfc3339
-from tests.gateway.conftest import ALICE, BOB, settle
+from tests.gateway.conftest import ALICE, BOB, held, settle
 from tests.support.cluster import wait_until
 from tests.support.engine import echo
 from tests.support.gateway import ACTIVITY, SYSTEM, TEAM, a_slice, an_endpoint
 
 ASLEEP = "is-sleeping"
 SOON_S = 1.0
-
-
-def held(gateway, count):
-    """Wait until so many calls are held."""
-    wait_until(f"{count} calls to be held", lambda: f"dedicated_gateway_waiting_requests {count}.0" in gateway.metrics(), 10, every_s=0.05)
 
 
 def call(world, route="/v1", gateway=None, key=ALICE, wait_s=20, name=ASLEEP, **headers):
