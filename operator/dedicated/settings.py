@@ -151,6 +151,8 @@ class GatewaySettings:
     threads: int
     drain_s: float
     watch_silence_s: float
+    max_held_requests: int
+    max_held_bytes: int
     port: int
     log_level: str
     kubeconfig: str | None
@@ -176,6 +178,8 @@ def gateway_from_environment(env: Mapping[str, str] | None = None) -> GatewaySet
     | DEDICATED_MAX_UPLOAD_BYTES | 67108864 | largest body on /api/d |
     | DEDICATED_MAX_CONNECTIONS | 20000 | connections of callers at once |
     | DEDICATED_MAX_HEAP_BYTES | 1073741824 | memory of Envoy; near it, it sheds load |
+    | DEDICATED_MAX_HELD_REQUESTS | 2000 | calls held at once until their endpoints answer, of all endpoints |
+    | DEDICATED_MAX_HELD_BYTES | 268435456 | bytes of their bodies |
     | DEDICATED_ENVOY_THREADS | 2 | threads of Envoy |
     | DEDICATED_DRAIN_SECONDS | 120 | how long calls in flight may last after SIGTERM |
     | DEDICATED_SESSION_ISSUER | - | who signs sessions |
@@ -204,6 +208,8 @@ def gateway_from_environment(env: Mapping[str, str] | None = None) -> GatewaySet
         threads=int(_number(env, "DEDICATED_ENVOY_THREADS", 2)),
         drain_s=_number(env, "DEDICATED_DRAIN_SECONDS", 120),
         watch_silence_s=_number(env, "DEDICATED_WATCH_SILENCE_SECONDS", 70),
+        max_held_requests=int(_number(env, "DEDICATED_MAX_HELD_REQUESTS", 2000)),
+        max_held_bytes=int(_number(env, "DEDICATED_MAX_HELD_BYTES", 256 << 20)),
         port=int(_number(env, "DEDICATED_PORT", 8081)),
         log_level=env.get("DEDICATED_LOG_LEVEL") or "info",
         kubeconfig=env.get("KUBECONFIG") or None,

@@ -15,7 +15,7 @@ from aiohttp import web
 from tests.gateway.conftest import ALICE, settle
 from tests.support.cluster import wait_until
 from tests.support.engine import sends, streams
-from tests.support.gateway import a_gateway, a_slice, an_endpoint, id_of
+from tests.support.gateway import a_slice, an_endpoint, id_of
 
 COMMUNICATION = "Failed to communicate with inference engine"
 
@@ -79,13 +79,6 @@ def test_a_success_passes_untouched(world):
     world.engine.behave = sends(200, b'{"error": "is a word"}', X_Of_The_Engine="1")
     reply = world.gateway.chat(world.ids["up"], ALICE)
     assert reply.body == b'{"error": "is a word"}' and reply.headers["x-of-the-engine"] == "1"
-
-
-@pytest.fixture
-def own(world):
-    """A gateway of the test's own, to be killed."""
-    with a_gateway(world.api.url) as gateway:
-        yield gateway
 
 
 def test_a_killed_decision_service_breaks_no_stream_and_envoy_recovers_by_itself(world, own):

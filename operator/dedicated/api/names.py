@@ -37,6 +37,8 @@ ANNOTATION_REFRESH = f"{GROUP}/refresh"
 ANNOTATION_UPDATE = f"{GROUP}/update"
 ANNOTATION_WAKE = f"{GROUP}/wake"
 """On an activity Lease: the epoch of the sleep that a call wants to end."""
+ANNOTATION_ACK = f"{GROUP}/ack-"
+"""On an activity Lease, followed by a gateway's pod: the epoch of the drain that it acknowledges, or busy."""
 
 FETCH_CONTAINER = "fetch"
 ENGINE_CONTAINER = "engine"
@@ -49,6 +51,14 @@ MAX_NAME = 63
 def endpoint_id(uid: str) -> str:
     """The endpoint's public id, computed from ``metadata.uid`` alone and never read back."""
     return "endpt-" + stable_hash(uid.encode(), 10)
+
+
+def ack_annotation(gateway: str) -> str:
+    """The annotation by which a gateway acknowledges a drain; a pod's name that is too long is cut and hashed. (its name: at most 63 characters)"""
+    room = MAX_NAME - len("ack-")
+    if len(gateway) > room:
+        gateway = gateway[: room - 7].rstrip("-.") + "-" + stable_hash(gateway.encode(), 6)
+    return ANNOTATION_ACK + gateway
 
 
 def child_name(endpoint: str, uid: str, suffix: str = "") -> str:

@@ -14,17 +14,21 @@ Order of checks: authenticate, own, state, wake. A call that is refused wakes no
 | 404 | Not found | another path |
 | 400 | what is wrong with the body | no JSON object, or no model in it |
 | 503 | the state, in a sentence | the endpoint does not answer now |
+
+A call that is held is judged again by `again` when something changes: its key may have been revoked, its endpoint may be somebody else's by then.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from dedicated.api.messages import still_waking, waking_up
 from dedicated.core.clock import from_rfc3339
 from dedicated.gateway.body import BadBody, Model, model_of
+from dedicated.gateway.handover import wakes
 from dedicated.gateway.keyring import Key
 from dedicated.gateway.standing import State
 from dedicated.gateway.table import Endpoint
@@ -35,6 +39,8 @@ NO_KEY_YET = "You must generate an API key first to use inference."
 UNAUTHORIZED = "Unauthorized access to dedicated endpoint"
 FORBIDDEN = "Forbidden: Access denied."
 NOT_FOUND = "Not found"
+DELETED = "The endpoint was deleted."
+"""To a call that was held: its caller owned the endpoint, so this tells nobody anything."""
 CHECK = "/check"
 """Path before that of a call whose check this is: a client's path never begins so, since no route leads there."""
 ID_PREFIX = "endpt-"
@@ -44,6 +50,11 @@ UNKNOWN_RETRY_S = 10
 """Retry-After where no earlier wake tells how long one takes."""
 NO_REPLICA_RETRY_S = 2
 """Retry-After while an endpoint is up and none of its pods serves: the watch tells within seconds that one does again."""
+
+ANSWERING = (State.UP, State.WAKING)
+"""While an endpoint wakes, an engine that answered our own probe is called before the operator says that it is up."""
+NO_ROOM = ("NoCapacity", "QuotaExceeded")
+"""Reasons for which nothing is known of when it ends: a call is not held for them."""
 
 _ENGINE_BY_ID = re.compile(r"/api/d/([^/?]+)/v1/[^?]*(?:\?.*)?")
 _ENGINE_BY_MODEL = re.compile(r"/v1/[^?]*(?:\?.*)?")
@@ -79,12 +90,23 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Not now: 503 with the state, and when to come again where that can help. `wakes` asks for the endpoint to be woken."""
+    """
+    Not now: 503 with the state, and when to come again where that can help.
+
+    Args:
+        wakes: The endpoint is to be woken.
+        passes: It answers soon if all goes well, so a call may be held for it.
+        expected_s: Until it answers. (seconds)
+        model: What the body named, where the engine knows another name.
+    """
 
     endpoint: Endpoint
     sentence: str
     retry_after_s: int | None
     wakes: bool = False
+    passes: bool = False
+    expected_s: float | None = None
+    model: Model | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -94,7 +116,7 @@ class Wait:
         found |= {"X-Endpoint-Reason": standing.reason} if standing.reason else {}
         if self.retry_after_s is not None:
             found["Retry-After"] = str(self.retry_after_s)
-            found |= {"X-Expected-Seconds": f"{self.endpoint.expected_s:.0f}"} if self.endpoint.expected_s is not None else {}
+            found |= {"X-Expected-Seconds": f"{self.expected_s:.0f}"} if self.expected_s is not None else {}
         return found
 
 
@@ -105,6 +127,7 @@ class Route:
     caller: Caller
     endpoint: Endpoint
     address: str
+    pod: str
     model: Model | None = None
 
 
@@ -116,7 +139,7 @@ class Endpoints(Protocol):
 
     def by_id(self, endpoint_id: str) -> Endpoint | None: ...
     def by_catalogue_name(self, name: str) -> Endpoint | None: ...
-    def addresses(self, endpoint: Endpoint) -> list[str]: ...
+    def usable(self, endpoint: Endpoint) -> Mapping[str, str]: ...
 
 
 class Keys(Protocol):
@@ -133,7 +156,7 @@ class View:
     endpoints: Endpoints
     keys: Keys
     subject: Callable[[str], str | None]
-    pick: Callable[[Sequence[str]], str]
+    pick: Callable[[Collection[str]], str]
 
 
 def decide(call: Call, view: View, now: float) -> Decision:
@@ -147,6 +170,20 @@ def decide(call: Call, view: View, now: float) -> Decision:
     if _ENGINE_BY_MODEL.fullmatch(call.path):
         return _by_model(call.body, caller, view, now)
     return Refuse(404, NOT_FOUND)
+
+
+def again(call: Call, held: Wait, view: View, now: float) -> Decision:
+    """The same for a call that was held, whose body is not needed any more."""
+    caller = authenticate(call.authorization, view, now)
+    if isinstance(caller, Refuse):
+        return caller
+    endpoint = view.endpoints.by_id(held.endpoint.id)
+    if endpoint is None:
+        return Refuse(503, DELETED)
+    shared = held.model is not None and view.endpoints.by_catalogue_name(held.model.name) is endpoint
+    if endpoint.owner != caller.owner and not shared:
+        return Refuse(403, UNAUTHORIZED)
+    return _as_it_stands(caller, endpoint, view, now, held.model)
 
 
 def authenticate(authorization: str | None, view: View, now: float) -> Caller | Refuse:
@@ -194,35 +231,61 @@ def _by_model(body: bytes, caller: Caller, view: View, now: float) -> Decision:
 
 
 def _as_it_stands(caller: Caller, endpoint: Endpoint, view: View, now: float, model: Model | None = None) -> Decision:
-    if endpoint.standing.state is not State.UP:
-        return not_now(endpoint, now)
-    addresses = view.endpoints.addresses(endpoint)
-    if not addresses:
-        return Wait(endpoint, f"The endpoint is up, but none of its replicas answers; try again in {NO_REPLICA_RETRY_S} seconds.", NO_REPLICA_RETRY_S)
-    return Route(caller, endpoint, view.pick(addresses), model)
+    if endpoint.standing.state in ANSWERING and (usable := view.endpoints.usable(endpoint)):
+        address = view.pick(usable)
+        return Route(caller, endpoint, address, usable[address], model)
+    wait = not_now(endpoint, now)
+    return replace(wait, model=model) if model else wait
 
 
 def not_now(endpoint: Endpoint, now: float) -> Wait:
-    """Why an endpoint that is not up does not answer, and whether the call wakes it. (now: seconds since the epoch)"""
+    """Why an endpoint does not answer, whether a call wakes it, and whether one may wait for it. (now: seconds since the epoch)"""
     state, reason = endpoint.standing.state, endpoint.standing.reason
     why = f" ({reason})" if reason else ""
     if state is State.FAILED:
         return Wait(endpoint, f"The endpoint has failed{why}; its owner has to mend it.", None)
     if state is State.PAUSED:
         return Wait(endpoint, "The endpoint is paused; its owner can resume it.", None)
-    pause_s = from_rfc3339(endpoint.next_attempt_at) - now if endpoint.next_attempt_at else 0.0
-    if state is State.SLEEPING and pause_s > 0:
-        retry_s = _bounded(pause_s)
-        return Wait(endpoint, f"The endpoint is sleeping, and its last wake failed; try again in {retry_s} seconds.", retry_s)
-    retry_s = retry_after_s(endpoint)
+    if state is State.UP:
+        return _without_replica(endpoint)
     if state is State.SLEEPING:
-        return Wait(endpoint, f"The endpoint is sleeping and wakes now; try again in {retry_s} seconds.", retry_s, wakes=True)
-    return Wait(endpoint, f"The endpoint is {state.value}{why if state is State.BUILDING else ''}; try again in {retry_s} seconds.", retry_s)
+        return _asleep(endpoint, now)
+    expected_s = _left_s(endpoint, now)
+    retry_s = _retry_s(expected_s)
+    if state is State.WAKING:
+        return Wait(endpoint, still_waking(expected_s), retry_s, passes=True, expected_s=expected_s)
+    sentence = f"The endpoint is building{why}; try again in {retry_s} seconds."
+    return Wait(endpoint, sentence, retry_s, passes=reason not in NO_ROOM, expected_s=expected_s)
 
 
-def retry_after_s(endpoint: Endpoint) -> int:
-    """Seconds after which a call may find the endpoint up, as earlier wakes tell."""
-    return _bounded(UNKNOWN_RETRY_S if endpoint.expected_s is None else endpoint.expected_s)
+def _without_replica(endpoint: Endpoint) -> Wait:
+    """None of its pods serves, or all are about to be removed; where that is to put it to sleep, a call takes it back."""
+    kept = wakes(endpoint.drain, sleeping=False)
+    why = "is just going to sleep and is kept awake" if kept else "is up, but none of its replicas answers"
+    sentence = f"The endpoint {why}; try again in {NO_REPLICA_RETRY_S} seconds."
+    return Wait(endpoint, sentence, NO_REPLICA_RETRY_S, wakes=kept, passes=True, expected_s=endpoint.expected_s)
+
+
+def _asleep(endpoint: Endpoint, now: float) -> Wait:
+    pause_s = from_rfc3339(endpoint.next_attempt_at) - now if endpoint.next_attempt_at else 0.0
+    if pause_s > 0:
+        retry_s = _bounded(pause_s)
+        why = f" ({endpoint.failure})" if endpoint.failure else ""
+        return Wait(
+            endpoint, f"The endpoint is sleeping, and its last wake failed{why}; try again in {retry_s} seconds.", retry_s, expected_s=pause_s
+        )
+    return Wait(endpoint, waking_up(endpoint.expected_s), _retry_s(endpoint.expected_s), wakes=True, passes=True, expected_s=endpoint.expected_s)
+
+
+def _left_s(endpoint: Endpoint, now: float) -> float | None:
+    """What is left of a wake, as earlier ones tell. (seconds)"""
+    if endpoint.expected_s is None or endpoint.waking_since is None:
+        return endpoint.expected_s
+    return max(1.0, endpoint.expected_s - max(0.0, now - endpoint.waking_since))
+
+
+def _retry_s(expected_s: float | None) -> int:
+    return _bounded(UNKNOWN_RETRY_S if expected_s is None else expected_s)
 
 
 def _bounded(seconds: float) -> int:

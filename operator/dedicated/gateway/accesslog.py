@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from dedicated.gateway.ledger import Ledger
+from dedicated.gateway.ledger import NO_CONNECTION, Ledger
 from dedicated.telemetry import metrics
 
 EVERY_S = 0.25
@@ -23,8 +24,8 @@ BROKEN = {"UC", "UF", "UT", "URX", "DC", "SI", "UPE", "DPE", "LR", "UR", "UH", "
 class AccessLog:
     """Reads the log from where it was left; what was there before the start renews requests and counts nothing."""
 
-    def __init__(self, path: Path, ledger: Ledger) -> None:
-        self._path, self._ledger = path, ledger
+    def __init__(self, path: Path, ledger: Ledger, failed: Callable[[str], None] = lambda _address: None) -> None:
+        self._path, self._ledger, self._failed = path, ledger, failed
         self._at = 0
         self._rest = b""
         self._counts_from = self._size()
@@ -67,10 +68,15 @@ class AccessLog:
     def _enter(self, entry: dict[str, Any], counts: bool) -> None:
         request, endpoint, address = entry.get("id"), entry.get("endpoint"), entry.get("address")
         ended = entry.get("type") == END
-        if request and endpoint and address:
+        if request and ended and not address:
+            self._ledger.over(request)
+        elif request and endpoint and address:
             now = time.monotonic()
             if ended:
-                self._ledger.ended(request, endpoint, address, entry.get("flags") or "", now)
+                flags = entry.get("flags") or ""
+                self._ledger.ended(request, endpoint, address, flags, now)
+                if NO_CONNECTION in flags.split(","):
+                    self._failed(address)
             else:
                 self._ledger.began(request, endpoint, address, now)
         if ended and counts:

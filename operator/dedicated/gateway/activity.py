@@ -13,8 +13,10 @@ from dedicated.adapters.kube import KubeApi
 from dedicated.api.errors import DedicatedError
 from dedicated.core.clock import rfc3339
 from dedicated.core.quantities import seconds
+from dedicated.gateway.handover import wake_to_write, wakes
 from dedicated.gateway.keyring import Key
 from dedicated.gateway.ledger import Ledger
+from dedicated.gateway.standing import State
 from dedicated.gateway.table import Endpoint
 from dedicated.gateway.watching import Watched
 from dedicated.telemetry import metrics
@@ -23,8 +25,6 @@ EVERY_S = 1.0
 SHORTEST_S, LONGEST_S = 15.0, 60.0
 """Between two renewals of one Lease by anybody: idleAfter / 20 within these bounds."""
 WRITES_AT_ONCE = 8
-WAKE_AGAIN_S = 10.0
-"""A wake that nothing came of is asked for again by the next call after this long."""
 DAY_S = 86_400.0
 KEYS_PER_PASS = 20
 log = logging.getLogger(__name__)
@@ -41,11 +41,13 @@ class Reporter:
 
     def __init__(self, kube: KubeApi, activity: Activity, watched: Watched, ledger: Ledger, namespace: str) -> None:
         self._kube, self._activity, self._watched, self._ledger, self._namespace = kube, activity, watched, ledger, namespace
-        self._asked: dict[tuple[str, int], float] = {}
+        self._wanted: dict[str, int] = {}
+        """Epochs that calls want to end, by endpoint id, until that is written."""
+        self._waking: dict[str, tuple[int, asyncio.Task[None]]] = {}
+        self._renewing: set[str] = set()
         self._used: dict[str, float] = {}
         self._told: dict[str, float] = {}
         """Activity that this gateway wrote, by endpoint id; what is written once is not written again where somebody deletes the Lease."""
-        self._background: set[asyncio.Task[bool]] = set()
         self._gate = asyncio.Semaphore(WRITES_AT_ONCE)
 
     async def run(self) -> None:
@@ -65,7 +67,7 @@ class Reporter:
         used = [self._mark(name, at) for name, at in list(self._used.items())[:KEYS_PER_PASS]]
         await asyncio.gather(*due, *used)
         self._forget(called - {endpoint.id for endpoint in endpoints})
-        self._asked = {what: at for what, at in self._asked.items() if now - at < WAKE_AGAIN_S}
+        self._wake_again()
 
     def _forget(self, deleted: set[str]) -> None:
         self._ledger.forget(deleted)
@@ -79,26 +81,49 @@ class Reporter:
             self._used.setdefault(key.name, now)
 
     def wake_soon(self, endpoint: Endpoint) -> None:
-        """Ask for an endpoint to be woken, without waiting for it."""
-        if not self._asked_lately(endpoint):
-            task = asyncio.get_running_loop().create_task(self._wake(endpoint))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+        """Ask for an endpoint to be woken, without waiting for it: once per epoch however many ask, and again each second while it is not written."""
+        self._wanted[endpoint.id] = endpoint.drain.epoch
+        self._begin_wake(endpoint.id)
 
     async def wake(self, endpoint: Endpoint) -> bool:
-        """Ask for an endpoint to be woken, once however many ask; answers whether that is written."""
-        return True if self._asked_lately(endpoint) else await self._wake(endpoint)
+        """The same; answers whether it is written."""
+        self.wake_soon(endpoint)
+        if under_way := self._waking.get(endpoint.id):
+            await asyncio.wait([under_way[1]])
+        return self._watched.wakes.get(endpoint.id, -1) >= endpoint.drain.epoch
 
-    def _asked_lately(self, endpoint: Endpoint) -> bool:
-        return time.monotonic() - self._asked.get((endpoint.id, endpoint.drain_epoch), -WAKE_AGAIN_S) < WAKE_AGAIN_S
+    def unwritten(self, endpoint: Endpoint) -> bool:
+        """Whether the Lease lacks something that this gateway knows, or may lack it: activity that is due, a wake that is wanted."""
+        return endpoint.id in self._wanted or endpoint.id in self._renewing or self._due(endpoint, time.monotonic()) is not None
 
-    async def _wake(self, endpoint: Endpoint) -> bool:
-        what = (endpoint.id, endpoint.drain_epoch)
-        self._asked[what] = time.monotonic()
-        written = await self._written("wake", self._activity.wake(*what))
-        if not written:
-            self._asked.pop(what, None)
-        return written
+    def _begin_wake(self, endpoint_id: str) -> None:
+        writing = self._waking.get(endpoint_id)
+        wanted = self._wanted.get(endpoint_id)
+        epoch = wake_to_write(wanted, self._watched.wakes.get(endpoint_id), writing[0] if writing else None)
+        if epoch is not None:
+            self._waking[endpoint_id] = epoch, asyncio.get_running_loop().create_task(self._wake(endpoint_id, epoch))
+        elif writing is None:
+            self._wanted.pop(endpoint_id, None)  # it stands there
+
+    async def _wake(self, endpoint_id: str, epoch: int) -> None:
+        try:
+            written = await self._written("wake", self._activity.wake(endpoint_id, epoch))
+        finally:
+            del self._waking[endpoint_id]
+        if written:
+            log.info("wake asked for", extra={"endpoint": endpoint_id, "epoch": epoch})
+            self._watched.wakes[endpoint_id] = max(epoch, self._watched.wakes.get(endpoint_id, epoch))
+            self._begin_wake(endpoint_id)
+
+    def _wake_again(self) -> None:
+        """Wakes that could not be written, where they still mean something."""
+        for endpoint_id, epoch in list(self._wanted.items()):
+            endpoint = self._watched.table.by_id(endpoint_id)
+            asleep = endpoint is not None and wakes(endpoint.drain, endpoint.standing.state is State.SLEEPING)
+            if endpoint is None or not asleep or endpoint.drain.epoch != epoch:
+                del self._wanted[endpoint_id]
+            else:
+                self._begin_wake(endpoint_id)
 
     def _due(self, endpoint: Endpoint, now: float) -> float | None:
         """The activity to be written, where the Lease does not tell of it well enough. (seconds since the epoch, API server's clock)"""
@@ -110,13 +135,22 @@ class Reporter:
         return at if at - told >= renewal_period_s(endpoint.idle_after) else None
 
     async def _renew(self, endpoint: Endpoint, at: float) -> None:
-        if await self._written("activity", self._activity.renew(endpoint.id, at)):
-            self._told[endpoint.id] = at
+        self._renewing.add(endpoint.id)
+        try:
+            if await self._written("activity", self._activity.renew(endpoint.id, at)):
+                self._told[endpoint.id] = at
+        finally:
+            self._renewing.discard(endpoint.id)
 
     async def _mark(self, name: str, at: float) -> None:
         body = {"status": {"lastUsedTime": rfc3339(at)}}
         await self._written("key", self._kube.patch(API_KEY, self._namespace, name, body, "status"))
         self._used.pop(name, None)
+
+    async def acknowledge(self, endpoint_id: str, word: str) -> None:
+        """Say a word of a drain."""
+        if await self._written("acknowledgement", self._activity.acknowledge(endpoint_id, word)):
+            self._watched.said[endpoint_id] = word
 
     async def _written(self, what: str, writing: Awaitable[object]) -> bool:
         """Whether a write worked; one that did not is tried again when it is due again."""

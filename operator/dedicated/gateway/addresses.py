@@ -16,10 +16,12 @@ GENERATED_NAME = 58
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One pod that answers. (address: host and port as Envoy reads them)"""
+    """One pod. (address: host and port as Envoy reads them; serves: the kubelet found its engine healthy; goes: it is being removed)"""
 
     address: str
     pod: str
+    serves: bool = True
+    goes: bool = False
 
 
 def networks(cidrs: Sequence[str]) -> tuple[Network, ...]:
@@ -42,28 +44,26 @@ def _special(where: Network | Address) -> bool:
 
 
 def replicas(slice_: dict[str, Any], allowed: Sequence[Network], port_name: str) -> Iterator[Replica]:
-    """Pods of an EndpointSlice that serve, do not go, and lie where pods are."""
+    """Pods of an EndpointSlice that lie where pods are, those that do not serve yet or no more among them."""
     port = next((port.get("port") for port in slice_.get("ports") or [] if port.get("name") == port_name), None)
     if port is None or slice_.get("addressType") not in ("IPv4", "IPv6"):
         return
     namespace = slice_["metadata"].get("namespace")
     for endpoint in slice_.get("endpoints") or []:
         pod = _pod_of(endpoint, namespace)
-        if pod is None or not _serves(endpoint.get("conditions") or {}):
+        if pod is None:
             continue
+        conditions = endpoint.get("conditions") or {}
+        serves, goes = bool(conditions.get("serving")), bool(conditions.get("terminating"))
         for text in endpoint.get("addresses") or []:
             if (address := _parsed(text)) is not None and may_be_called(address, allowed):
-                yield Replica(f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}", pod)
+                yield Replica(f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}", pod, serves, goes)
 
 
 def _pod_of(endpoint: dict[str, Any], namespace: str | None) -> str | None:
     """Name of the pod behind an address; nothing else in a slice is called."""
     ref = endpoint.get("targetRef") or {}
     return str(ref["name"]) if ref.get("kind") == "Pod" and ref.get("namespace") == namespace and ref.get("name") else None
-
-
-def _serves(conditions: dict[str, Any]) -> bool:
-    return bool(conditions.get("serving")) and not conditions.get("terminating")
 
 
 def _parsed(text: str) -> Address | None:

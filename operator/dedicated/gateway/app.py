@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -19,11 +19,13 @@ from aiohttp import web
 
 from dedicated.api.endpointlog import EndpointLogSpec
 from dedicated.gateway import access, answers
-from dedicated.gateway.access import CHECK, Call, Caller, Refuse, Route, View, Wait
+from dedicated.gateway.access import CHECK, Call, Caller, Decision, Refuse, Route, View, Wait
 from dedicated.gateway.activity import Reporter
+from dedicated.gateway.holding import Holding
 from dedicated.gateway.ledger import Ledger
 from dedicated.gateway.standing import State
 from dedicated.gateway.table import Endpoint, Table
+from dedicated.gateway.waitroom import UNREAD_BYTES, Full, hold_s
 from dedicated.telemetry import metrics
 
 TOO_EARLY = 425
@@ -31,6 +33,7 @@ LISTED_S = 30.0
 """How long a call waits for the first full list after a start."""
 INTERNAL = "Internal Server Error"
 JSON = "application/json"
+WITH_BODY = ("POST", "PUT", "PATCH")
 ROUTED, REFUSED, NOT_NOW, FAILED = (metrics.GATEWAY_CHECKS.labels(name) for name in ("routed", "refused", "not-now", "failed"))
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class Deps:
     view: View
     ledger: Ledger
     reporter: Reporter
+    holding: Holding
     engine_key: Callable[[str], str]
     now: Callable[[], float]
     listed: asyncio.Event
@@ -76,17 +80,46 @@ class App:
         decision = access.decide(call, self._deps.view, self._deps.now())
         metrics.GATEWAY_CHECK_SECONDS.observe(time.perf_counter() - started)
         if isinstance(decision, Route):
-            ROUTED.inc()
-            return self._routed(decision, request.headers.get("X-Request-Id", ""))
+            return self._routed(decision, request)
+        if isinstance(decision, Wait):
+            size = len(body) or (UNREAD_BYTES if request.method in WITH_BODY else 0)
+            del body
+            return await self._waiting(replace(call, body=b""), decision, size, request)
+        return _checked_refusal(decision)
+
+    async def _waiting(self, call: Call, wait: Wait, size: int, request: web.BaseRequest) -> web.Response:
+        """Hold a call as long as it may be, and answer as it stands then."""
+        longest_s = hold_s(request.headers, wait.endpoint.hold)
+        began = time.monotonic()
+        decision = await self._held(call, wait, size, longest_s) if wait.passes and longest_s > 0 else wait
         if isinstance(decision, Wait):
             NOT_NOW.inc()
             return self._not_now(decision, TOO_EARLY)
-        REFUSED.inc()
-        return _refusal(decision.status, decision.sentence, decision.headers)
+        if isinstance(decision, Refuse):
+            return _checked_refusal(decision)
+        answer = self._routed(decision, request)
+        waited_s = time.monotonic() - began
+        answer.headers["X-Wake-Seconds"] = f"{waited_s:.1f}"
+        if wait.endpoint.standing.state is not State.UP:
+            answer.headers["X-Cold-Start"] = "true"
+        metrics.GATEWAY_HELD_SECONDS.observe(waited_s)
+        return answer
 
-    def _routed(self, route: Route, request_id: str) -> web.Response:
+    async def _held(self, call: Call, wait: Wait, size: int, longest_s: float) -> Decision:
+        """What is decided when the endpoint answers, or will not, or the time is over."""
+        decision: Decision = wait
+        until = time.monotonic() + longest_s
+        while isinstance(decision, Wait) and decision.passes and (left_s := until - time.monotonic()) > 0:
+            full = await self._deps.holding.hold(decision.endpoint, size, left_s)
+            if isinstance(full, Full):
+                return Refuse(429, full.sentence, decision.headers)
+            decision = access.again(call, decision, self._deps.view, self._deps.now())
+        return decision
+
+    def _routed(self, route: Route, request: web.BaseRequest) -> web.Response:
+        ROUTED.inc()
         endpoint = route.endpoint
-        self._deps.ledger.began(request_id, endpoint.id, route.address, time.monotonic())
+        self._deps.ledger.began(request.headers.get("X-Request-Id", ""), endpoint.id, route.address, time.monotonic(), route.pod)
         if route.caller.key:
             self._deps.reporter.used(route.caller.key)
         headers = {
@@ -131,11 +164,15 @@ class App:
 
     async def _wake(self, endpoint: Endpoint) -> web.Response:
         """202 whether it sleeps, wakes already or is up; a wake that cannot be written down is a failure of ours."""
-        if endpoint.standing.state in (State.FAILED, State.PAUSED):
-            return self._not_now(access.not_now(endpoint, self._deps.now()), 503)
-        if endpoint.standing.state is State.SLEEPING and not await self._deps.reporter.wake(endpoint):
+        found = {"id": endpoint.id, "state": endpoint.standing.state.value}
+        if endpoint.standing.state is State.UP and self._deps.table.usable(endpoint):
+            return _json(202, found)
+        wait = access.not_now(endpoint, self._deps.now())
+        if not (wait.wakes or wait.passes or endpoint.standing.state is State.BUILDING):
+            return self._not_now(wait, 503)
+        if wait.wakes and not await self._deps.reporter.wake(endpoint):
             return _refusal(500, INTERNAL)
-        return _json(202, {"id": endpoint.id, "state": endpoint.standing.state.value})
+        return _json(202, {**found, "message": wait.sentence})
 
 
 def _authorization(request: web.BaseRequest) -> str | None:
@@ -150,6 +187,12 @@ def _json(status: int, value: dict[str, Any]) -> web.Response:
 
 def _refused(refuse: Refuse) -> web.Response:
     return _refusal(refuse.status, refuse.sentence, refuse.headers)
+
+
+def _checked_refusal(refuse: Refuse) -> web.Response:
+    """To Envoy, which takes a 5xx for our failure."""
+    REFUSED.inc()
+    return _refusal(TOO_EARLY if refuse.status == 503 else refuse.status, refuse.sentence, refuse.headers)
 
 
 def _refusal(status: int, sentence: str, headers: Any = None) -> web.Response:

@@ -9,7 +9,7 @@ service knows after one period what is in flight, whatever it missed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 PERIOD_S = 5.0
@@ -24,6 +24,7 @@ NO_CONNECTION = "UF"
 class _Flight:
     endpoint: str
     address: str
+    pod: str
     seen: float
 
 
@@ -38,15 +39,15 @@ class Ledger:
     _avoided: dict[str, float] = field(default_factory=dict)
     _turn: int = 0
 
-    def began(self, request: str, endpoint: str, address: str, now: float) -> None:
-        """A request was sent on its way, or still lasts."""
+    def began(self, request: str, endpoint: str, address: str, now: float, pod: str = "") -> None:
+        """A request was sent on its way, or still lasts. (pod: empty where the log told of it)"""
         self._last[endpoint] = now
         known = self._live.get(request)
         if known is not None and known.address != address:  # the check was repeated, and chose anew
             self._drop(request)
             known = None
         if known is None:
-            self._live[request] = _Flight(endpoint, address, now)
+            self._live[request] = _Flight(endpoint, address, pod, now)
             self._per_endpoint[endpoint] += 1
             self._per_address[address] += 1
         else:
@@ -57,6 +58,10 @@ class Ledger:
         self._last[endpoint] = now
         if NO_CONNECTION in flags.split(","):
             self._avoided[address] = now + AVOIDED_S
+        self._drop(request)
+
+    def over(self, request: str) -> None:
+        """A request ended before anything of it was sent on its way."""
         self._drop(request)
 
     def sweep(self, now: float) -> None:
@@ -74,6 +79,11 @@ class Ledger:
         """Requests in flight to an endpoint."""
         return self._per_endpoint[endpoint]
 
+    def in_flight_on(self, endpoint: str, pods: Collection[str], elsewhere: Collection[str]) -> int:
+        """Requests in flight on these pods. One of which only the log told, by its address, counts unless that is one of those elsewhere."""
+        flights = (flight for flight in self._live.values() if flight.endpoint == endpoint)
+        return sum(flight.pod in pods if flight.pod else flight.address not in elsewhere for flight in flights)
+
     def total(self) -> int:
         """Requests in flight."""
         return len(self._live)
@@ -86,13 +96,16 @@ class Ledger:
         """When a request of an endpoint was last seen."""
         return self._last.get(endpoint)
 
-    def pick(self, addresses: Sequence[str]) -> str:
+    def pick(self, addresses: Collection[str]) -> str:
         """The address with the fewest requests in flight; among equals each in turn, and one that failed just now only where there is no other."""
         self._turn += 1
         count = len(addresses)
         turn = self._turn % count
-        order = [addresses[(turn + n) % count] for n in range(count)]
-        return min(order, key=lambda address: (address in self._avoided, self._per_address[address]))
+        known = list(addresses)
+        if count == 1:
+            return known[0]
+        order = known[turn:] + known[:turn]
+        return min(order, key=lambda address: (address in self._avoided, self._per_address.get(address, 0)))
 
     def _drop(self, request: str) -> None:
         flight = self._live.pop(request, None)

@@ -7,7 +7,7 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,11 +17,13 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from dedicated.adapters.activity import Activity
+from dedicated.adapters.health import Health
 from dedicated.adapters.informer import Informer
 from dedicated.adapters.jwks import KeySetSource, KeySetUnavailable
-from dedicated.adapters.kinds import API_KEY, ENDPOINT, ENDPOINT_SLICE, LEASE
+from dedicated.adapters.kinds import API_KEY, ENDPOINT, ENDPOINT_SLICE, LEASE, Kind
 from dedicated.adapters.kube import KubeApi
 from dedicated.adapters.records import recorded
+from dedicated.api import names
 from dedicated.api.endpointlog import EndpointLogSpec
 from dedicated.api.errors import DedicatedError
 from dedicated.gateway.access import View
@@ -29,9 +31,12 @@ from dedicated.gateway.accesslog import AccessLog
 from dedicated.gateway.activity import Reporter
 from dedicated.gateway.addresses import networks
 from dedicated.gateway.app import App, Deps
+from dedicated.gateway.draining import Draining
+from dedicated.gateway.holding import Holding
 from dedicated.gateway.ledger import Ledger
 from dedicated.gateway.sessions import Issuer, Sessions
 from dedicated.gateway.table import Endpoint, Table
+from dedicated.gateway.waitroom import Caps, WaitRoom
 from dedicated.gateway.watching import Watched
 from dedicated.render.dataplane import Plane
 from dedicated.render.isolation import engine_key
@@ -69,11 +74,16 @@ async def run(settings: GatewaySettings) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     system_key = _system_key(settings.engine_key_file)
     kube = await KubeApi.connect(settings.kubeconfig, agent="dedicated-gateway")
-    watched = Watched(Table(networks(settings.pod_cidrs)))
+    watched = Watched(Table(networks(settings.pod_cidrs)), settings.identity)
     ledger = Ledger()
     sessions = Sessions(Issuer(settings.session_issuer, settings.session_audience) if settings.session_jwks else None)
     reporter = Reporter(kube, Activity(kube, settings.activity_namespace, settings.identity), watched, ledger, settings.system_namespace)
-    access_log = AccessLog(Path(settings.plane.log), ledger)
+    access_log = AccessLog(Path(settings.plane.log), ledger, watched.table.disprove)
+    health = Health()
+    room = WaitRoom(Caps(settings.max_held_requests, settings.max_held_bytes))
+    holding = Holding(room, watched.table, reporter, health, kube.now)
+    draining = Draining(watched, ledger, reporter)
+    watched.changed = _told(watched.table, holding, draining)
     informers = _informers(kube, watched, settings)
     listed = asyncio.Event()
     deps = Deps(
@@ -81,6 +91,7 @@ async def run(settings: GatewaySettings) -> int:
         view=View(watched.table, watched.keys, sessions.subject, ledger.pick),
         ledger=ledger,
         reporter=reporter,
+        holding=holding,
         engine_key=lru_cache(CACHED_KEYS)(lambda uid: engine_key(system_key, uid)),
         now=kube.now,
         listed=listed,
@@ -91,6 +102,8 @@ async def run(settings: GatewaySettings) -> int:
         _task(stop.wait(), "stop"),
         _task(reporter.run(), "activity"),
         _task(access_log.run(), "access log"),
+        _task(holding.run(), "held calls"),
+        _task(draining.run(), "drains"),
         *(_task(informer.run(settings.watch_silence_s), f"watch of {informer.kind.plural}") for informer in informers),
         *([_task(_follow_jwks(sessions, settings.session_jwks), "session keys")] if settings.session_jwks else []),
     }
@@ -100,8 +113,24 @@ async def run(settings: GatewaySettings) -> int:
         task.cancel()
     access_log.read()
     await asyncio.wait([_task(reporter.report(), "last activity")], timeout=LAST_WORDS_S)
-    await asyncio.gather(*(server.cleanup() for server in servers))
+    await asyncio.gather(*(server.cleanup() for server in servers), health.close())
     return _ended(done)
+
+
+def _told(table: Table, holding: Holding, draining: Draining) -> Callable[[Kind, str], None]:
+    """What a change of the cluster means for calls that are held and for drains."""
+
+    def told(kind: Kind, uid: str) -> None:
+        if kind.name == ENDPOINT_SLICE.name:
+            holding.addresses_changed()
+        elif kind.name == ENDPOINT.name:
+            endpoint_id = names.endpoint_id(uid)
+            holding.endpoint_changed(endpoint_id)
+            endpoint = table.by_id(endpoint_id)
+            if endpoint is not None and endpoint.drain.pods:
+                draining.look(endpoint)
+
+    return told
 
 
 def _informers(kube: KubeApi, watched: Watched, settings: GatewaySettings) -> list[Informer]:
@@ -134,7 +163,7 @@ async def _serve_decisions(app: App, plane: Plane) -> web.ServerRunner:
     Path(plane.run_dir).mkdir(parents=True, exist_ok=True)
     Path(plane.decisions).unlink(missing_ok=True)
     limits: dict[str, Any] = {"max_line_size": MAX_HEADER, "max_field_size": MAX_HEADER, "keepalive_timeout": KEEP_ALIVE_S, "access_log": None}
-    server = web.Server(app.handle, **limits)
+    server = web.Server(app.handle, handler_cancellation=True, **limits)
     runner = web.ServerRunner(server)
     await runner.setup()
     await web.UnixSite(runner, plane.decisions, backlog=BACKLOG).start()

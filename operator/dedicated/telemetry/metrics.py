@@ -39,6 +39,12 @@ GATEWAY_FIRST_BYTE_SECONDS = Histogram(
 GATEWAY_BYTES = Counter("dedicated_gateway_bytes_total", "Bytes of bodies: received from callers, sent to them.", ["direction"])
 GATEWAY_BROKEN = Counter("dedicated_gateway_broken_total", "Calls that ended before their answer was whole, by Envoy's response flag.", ["cause"])
 GATEWAY_IN_FLIGHT = Gauge("dedicated_gateway_in_flight_requests", "Calls that engines are answering now.")
+GATEWAY_WAITING = Gauge("dedicated_gateway_waiting_requests", "Calls that are held until their endpoint answers.")
+GATEWAY_HELD_SECONDS = Histogram(
+    "dedicated_gateway_held_seconds",
+    "How long calls were held that were then answered.",
+    buckets=(0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0),
+)
 GATEWAY_KEYS = Gauge("dedicated_gateway_keys", "API keys that the gateway knows.")
 GATEWAY_ENDPOINTS = Gauge("dedicated_gateway_endpoints", "Endpoints that the gateway knows.")
 GATEWAY_ACTIVITY_WRITES = Counter(

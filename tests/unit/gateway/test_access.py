@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from dedicated.gateway.access import Call, Refuse, Route, View, Wait, about, decide
+from dedicated.core.clock import rfc3339
+from dedicated.gateway.access import Call, Refuse, Route, View, Wait, about, again, decide, not_now
 from dedicated.gateway.addresses import networks
 from dedicated.gateway.keyring import Keyring
 from dedicated.gateway.table import Table
@@ -33,8 +34,8 @@ def view():
         keys.put(uid(key, number))
     for number, endpoint in enumerate([*ENDPOINTS.values(), SHARED]):
         table.put(endpoint)
-        table.put_slice(uid(a_slice(endpoint, "10.0.0.7", port=8000), number))
-    return View(table, keys, SESSIONS.get, lambda addresses: addresses[0])
+        table.put_slice(uid(a_slice(endpoint, "10.0.0.7", port=8000, serving=endpoint is not ENDPOINTS["waking"]), number))
+    return View(table, keys, SESSIONS.get, lambda addresses: next(iter(addresses)))
 
 
 def on_v1(model, token):
@@ -84,7 +85,7 @@ def test_every_caller_on_every_route_in_every_state(view, token, who, route, sta
         assert isinstance(found, Route) and (found.endpoint.id, found.address, found.model) == (endpoint_id, "10.0.0.7:8000", None)
     else:
         assert isinstance(found, Wait) and (found.retry_after_s, found.wakes) == WAITS[state]
-        assert state in found.sentence and found.headers["X-Endpoint-State"] == state
+        assert state in found.sentence.lower() and found.headers["X-Endpoint-State"] == state
 
 
 @pytest.mark.parametrize(
@@ -145,6 +146,86 @@ def test_retry_after_is_what_earlier_wakes_took_and_at_most_two_minutes(view):
         table.put(endpoint)
         found = decide(on_v1(id_of(endpoint), ALICE), View(table, view.keys, view.subject, view.pick), NOW)
         assert isinstance(found, Wait) and found.retry_after_s == wanted and found.headers["X-Expected-Seconds"] == f"{expected:.0f}"
+
+
+def held(table, endpoint, keys, token=ALICE, model=None):
+    """A call for an endpoint that is held, and what is decided after `table` has changed."""
+    view = View(table, keys, SESSIONS.get, lambda addresses: next(iter(addresses)))
+    call = on_v1(model or id_of(endpoint), token)
+    wait = decide(call, view, NOW)
+    assert isinstance(wait, Wait) and wait.passes
+    return lambda: again(call, wait, view, NOW)
+
+
+def test_a_held_call_is_judged_again_as_everything_stands_then(view):
+    table = Table(networks(["10.0.0.0/8"]))
+    asleep, shared = an_endpoint("h", "sleeping"), an_endpoint("s", "sleeping", owner="bob", shared_as="Nap")
+    table.put(asleep)
+    table.put(shared)
+    judge, judge_shared = held(table, asleep, view.keys), held(table, shared, view.keys, model="Nap")
+    assert isinstance(judge(), Wait)
+    for number, name in enumerate(("h", "s")):
+        up = an_endpoint(name, "waking", owner="alice" if name == "h" else "bob", shared_as=None if name == "h" else "Nap")
+        table.put(up)
+        table.put_slice(uid(a_slice(up, "10.0.0.7", port=8000), number))
+    found, found_shared = judge(), judge_shared()
+    assert isinstance(found, Route) and found.pod.startswith("h-")
+    assert isinstance(found_shared, Route) and found_shared.model is not None and found_shared.model.length == len('"Nap"')
+    table.put(an_endpoint("h", "failed"))
+    assert isinstance(judge(), Wait) and not judge().passes
+    table.put(an_endpoint("h", owner="bob"))
+    assert judge() == Refuse(403, "Unauthorized access to dedicated endpoint")
+    table.remove(asleep["metadata"]["uid"])
+    assert judge() == Refuse(503, "The endpoint was deleted.")
+
+
+def test_a_held_call_whose_key_is_revoked_is_refused():
+    keys, table, key = Keyring(), Table(networks([])), a_key(ALICE)
+    keys.put(uid(key, 1))
+    table.put(an_endpoint("h", "sleeping"))
+    judge = held(table, an_endpoint("h"), keys)
+    keys.put(uid(a_key(ALICE, revoked=True), 1))
+    assert judge() == Refuse(401, "Invalid API key", {"WWW-Authenticate": "Bearer"})
+
+
+def not_now_of(state="sleeping", **status):
+    table = Table(networks(["10.0.0.0/8"]))
+    endpoint = an_endpoint("n", state, **status)
+    table.put(endpoint)
+    table.put_slice(uid(a_slice(endpoint, "10.0.0.7", port=8000, pod="n-pod"), 1))
+    return not_now(table.by_id(id_of(endpoint)), NOW)
+
+
+def test_a_wake_that_failed_is_not_tried_again_before_its_time():
+    failed = [{"type": "Ready", "status": "False", "reason": "WakeFailed"}, {"type": "Active", "status": "False", "reason": "NoTraffic"}]
+    pause = {"reason": "HostOutOfMemory", "nextAttemptAt": rfc3339(NOW + 40)}
+    found = not_now_of(conditions=failed, diagnosis=pause)
+    assert (found.wakes, found.passes, found.retry_after_s) == (False, False, 40)
+    assert found.sentence == "The endpoint is sleeping, and its last wake failed (HostOutOfMemory); try again in 40 seconds."
+    assert not_now_of(conditions=failed, diagnosis={**pause, "nextAttemptAt": rfc3339(NOW)}).wakes
+
+
+def test_what_is_left_of_a_wake_shrinks_as_it_goes_on():
+    wake = {"expectedSeconds": 30, "current": {"phases": [{"phase": "schedule", "startedAt": rfc3339(NOW - 12)}, {"phase": "load"}]}}
+    found = not_now_of("waking", wake=wake)
+    assert (found.sentence, found.retry_after_s) == ("Endpoint is WAKING UP; expected in about 18 s.", 18)
+    assert not_now_of(wake=wake).sentence == "Endpoint is SLEEPING and is now WAKING UP; expected in about 30 s."
+
+
+def test_a_call_is_not_held_where_nobody_knows_when_there_is_room():
+    for reason, passes in (("NoCapacity", False), ("EngineStarting", True)):
+        assert not_now_of("building", conditions=[{"type": "Ready", "status": "False", "reason": reason}]).passes is passes
+
+
+def test_an_endpoint_that_is_just_put_to_sleep_routes_nothing_and_is_kept_awake_by_a_call(view):
+    for reason, wakes_it in (("NoTraffic", True), ("Updating", False)):
+        table = Table(networks(["10.0.0.0/8"]))
+        endpoint = an_endpoint("d", drain={"epoch": 4, "pods": ["d-pod"], "reason": reason})
+        table.put(endpoint)
+        pods = a_slice(endpoint, "10.0.0.7", port=8000, pod="d-pod")
+        table.put_slice(uid(pods, 1))
+        found = decide(on_v1(id_of(endpoint), ALICE), View(table, view.keys, view.subject, view.pick), NOW)
+        assert isinstance(found, Wait) and (found.wakes, found.passes, found.retry_after_s) == (wakes_it, True, 2)
 
 
 def test_twenty_thousand_keys_cost_a_decision_no_more_than_microseconds():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -97,4 +98,49 @@ async def test_a_wake_is_asked_for_once_per_epoch_and_again_where_it_failed(seen
     writes.fails = False
     assert await reporter.wake(endpoint) and await reporter.wake(endpoint)
     reporter.wake_soon(endpoint)
+    assert writes.done == [("wake", ID, 3)] and watched.wakes == {ID: 3}
+
+
+async def test_a_hundred_calls_are_one_wake(seen):
+    writes, watched, _, reporter = seen
+    endpoint = watched.table.by_id(ID)
+    assert all(await asyncio.gather(*(reporter.wake(endpoint) for _ in range(100))))
     assert writes.done == [("wake", ID, 3)]
+
+
+async def test_a_wake_that_another_gateway_wrote_is_as_good_as_our_own(seen):
+    writes, watched, _, reporter = seen
+    watched.wakes[ID] = 3
+    assert await reporter.wake(watched.table.by_id(ID))
+    assert writes.done == [] and not reporter.unwritten(watched.table.by_id(ID))
+
+
+async def test_a_wake_that_could_not_be_written_is_asked_for_again_while_it_means_something(seen):
+    writes, watched, _, reporter = seen
+    writes.fails = True
+    assert not await reporter.wake(watched.table.by_id(ID))
+    assert reporter.unwritten(watched.table.by_id(ID))
+    await reporter.report()
+    writes.fails = False
+    await reporter.report()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert writes.done == [("wake", ID, 3)] and not reporter.unwritten(watched.table.by_id(ID))
+    writes.fails = True
+    watched.table.put(an_endpoint("e", "sleeping", drain={"epoch": 4}))
+    assert not await reporter.wake(watched.table.by_id(ID))
+    watched.table.put(an_endpoint("e", "waking", drain={"epoch": 4}))
+    writes.fails = False
+    await reporter.report()
+    await asyncio.sleep(0)
+    assert writes.done == [("wake", ID, 3)]
+
+
+async def test_activity_that_is_due_is_not_written_yet(seen):
+    _, watched, ledger, reporter = seen
+    endpoint = watched.table.by_id(ID)
+    assert not reporter.unwritten(endpoint)
+    ledger.began("r", ID, "a", time.monotonic())
+    assert reporter.unwritten(endpoint)
+    await reporter.report()
+    assert not reporter.unwritten(endpoint)

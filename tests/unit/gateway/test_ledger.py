@@ -50,6 +50,19 @@ def test_an_address_that_could_not_be_connected_to_is_left_out_for_a_while():
     assert {ledger.pick(["a", "b"]) for _ in range(4)} == {"a", "b"}
 
 
+def test_what_is_in_flight_on_a_pod_is_known_by_its_name_or_counted_all_the_same():
+    ledger = Ledger()
+    ledger.began("r1", "e", "a", 1.0, "pod-a")
+    ledger.began("r2", "e", "b", 1.0, "pod-b")
+    ledger.began("r3", "other", "a", 1.0, "pod-a")
+    assert ledger.in_flight_on("e", {"pod-a"}, {"b"}) == 1
+    ledger.began("r4", "e", "a", 1.0)  # only the log told of it
+    ledger.began("r5", "e", "b", 1.0)
+    assert ledger.in_flight_on("e", {"pod-a"}, {"b"}) == 2
+    ledger.over("r1")
+    assert ledger.in_flight_on("e", {"pod-a"}, {"a", "b"}) == 0
+
+
 def line(kind, request="r1", flags="-"):
     return json.dumps({"type": kind, "id": request, "endpoint": "e", "address": "a", "code": 200, "flags": flags, "first_byte_ms": 3}) + "\n"
 

@@ -10,7 +10,7 @@ from dedicated.adapters.kinds import API_KEY, ENDPOINT, ENDPOINT_SLICE, LEASE
 from dedicated.gateway.addresses import is_named_after, may_be_called, networks
 from dedicated.gateway.keyring import Keyring
 from dedicated.gateway.standing import standing
-from dedicated.gateway.table import Table
+from dedicated.gateway.table import Hold, Table
 from dedicated.gateway.watching import Watched
 from tests.support.gateway import CONDITIONS, a_key, a_secret, a_slice, an_endpoint, id_of
 
@@ -54,12 +54,59 @@ def test_only_addresses_of_pods_are_called(address, allowed, called):
     assert may_be_called(ipaddress.ip_address(address), networks(allowed)) is called
 
 
-def known(endpoint, *slices):
+def test_an_engine_that_answered_our_own_probe_counts_until_the_kubelet_or_a_connection_says_otherwise():
+    endpoint = an_endpoint("e", "waking")
+    starting = a_slice(endpoint, "10.0.0.7", port=80, serving=False)
+    table = table_of(endpoint, starting)
+    (replica,) = table.unproven(table.by_id(id_of(endpoint)))
+    assert usable(table, endpoint) == []
+    table.prove(replica)
+    assert usable(table, endpoint) == ["10.0.0.7:80"] and table.unproven(table.by_id(id_of(endpoint))) == []
+    table.put_slice({**starting, "metadata": {**starting["metadata"], "uid": "slice-0"}})
+    assert usable(table, endpoint) == ["10.0.0.7:80"]
+    table.disprove("10.0.0.7:80")
+    assert usable(table, endpoint) == []
+    table.prove(replica)
+    for serving in (True, False):  # it served, and then no more
+        found = a_slice(endpoint, "10.0.0.7", port=80, serving=serving)
+        table.put_slice({**found, "metadata": {**found["metadata"], "uid": "slice-0"}})
+        assert usable(table, endpoint) == (["10.0.0.7:80"] if serving else [])
+
+
+def test_pods_that_are_drained_are_not_routed_to():
+    pods = a_slice(an_endpoint("e"), "10.0.0.7", "10.0.0.8", port=80)
+    second = pods["endpoints"][1]["targetRef"]["name"]
+    endpoint = an_endpoint("e", drain={"epoch": 2, "pods": [second], "reason": "NoTraffic"})
+    table = table_of(endpoint, pods)
+    assert [found.id for found in table.draining()] == [id_of(endpoint)] and usable(table, endpoint) == ["10.0.0.7:80"]
+    table.put(an_endpoint("e", drain={"epoch": 3}))
+    assert table.draining() == [] and usable(table, endpoint) == ["10.0.0.7:80", "10.0.0.8:80"]
+
+
+def test_how_long_calls_are_held_and_where_an_engine_says_that_it_is_healthy_come_from_the_spec():
+    endpoint = an_endpoint("e")
+    endpoint["spec"] |= {"wake": {"hold": "2m", "maxHold": "1m", "maxHeldRequests": 7, "maxHeldBytes": "1Mi"}}
+    endpoint["spec"] |= {"engine": {"kind": "custom", "healthPath": "/ok"}}
+    found = table_of(endpoint).by_id(id_of(endpoint))
+    assert found.hold == Hold(60, 60, 7, 1 << 20) and found.health_path == "/ok"
+    default = table_of(an_endpoint("e")).by_id(id_of(endpoint))
+    assert default.hold == Hold(0, 600, 100, 64 << 20) and default.health_path == "/health"
+
+
+def usable(table, endpoint):
+    return list(table.usable(table.by_id(id_of(endpoint))))
+
+
+def table_of(endpoint, *slices):
     table = Table(PODS)
     table.put(endpoint)
     for number, found in enumerate(slices):
         table.put_slice({**found, "metadata": {**found["metadata"], "uid": f"slice-{number}"}})
-    return table.addresses(table.by_id(id_of(endpoint)))
+    return table
+
+
+def known(endpoint, *slices):
+    return usable(table_of(endpoint, *slices), endpoint)
 
 
 def changed(found, **endpoint):
