@@ -5,12 +5,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dedicated.api.endpoint import EngineKind
+from dedicated.api.s3 import S3Location, location_from
 from dedicated.diagnosis.evidence import Limits
 from dedicated.render.dataplane import Plane
 from dedicated.render.platform import Platform
@@ -261,6 +263,21 @@ def hub_endpoint() -> str:
 def hub_token() -> str | None:
     """The hub token, for `dedicated fetch`."""
     return os.environ.get("HF_TOKEN") or None
+
+
+def weights_location() -> S3Location | None:
+    """The cache's bucket, for `dedicated fetch` and `dedicated cache`; None where the installation has none."""
+    return location_from(os.environ)
+
+
+def namespace_uid() -> str:
+    """UID of the namespace that `dedicated fetch` runs in."""
+    return os.environ.get("DEDICATED_NAMESPACE_UID", "")
+
+
+def holder() -> str:
+    """Who fills the cache: the pod."""
+    return re.sub(r"[^A-Za-z0-9.-]", "-", os.environ.get("DEDICATED_IDENTITY") or socket.gethostname())
 
 
 def hub_cache() -> Path:

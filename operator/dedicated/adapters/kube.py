@@ -236,11 +236,10 @@ class KubeApi:
     async def _request(self, method: str, path: str, body: Any, content: str, accept: str, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         """One request, whose answer's body is not read yet."""
         headers = {"Accept": accept, "Content-Type": content, "User-Agent": self._client.user_agent}
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-        answer = await self._client.rest_client.request(
-            method, self._client.configuration.host + path, headers=headers, body=body, _request_timeout=timeout
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"])
+        response: aiohttp.ClientResponse = await self._client.rest_client.request(
+            method, self._client.configuration.host + path, headers=headers, body=body, _preload_content=False, _request_timeout=timeout
         )
-        response: aiohttp.ClientResponse = answer.response
         self._learn_time(response.headers.get("Date"))
         metrics.API_REQUESTS.labels(method, str(response.status)).inc()
         return response
