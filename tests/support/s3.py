@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -64,6 +65,11 @@ class Faults:
                     fault.shown += 1
                     return fault
         return None
+
+    def forget(self) -> None:
+        """Nothing is wrong any more, and nothing was asked."""
+        with self.lock:
+            self.faults, self.requests = [], []
 
     def count(self, method: str, path: str) -> int:
         """Requests so far that match."""
@@ -180,15 +186,17 @@ def make_bucket(url: str, bucket: str = BUCKET) -> None:
     a_store(url, bucket)._s3.create_bucket(Bucket=bucket)
 
 
+@lru_cache
 def a_store(url: str, bucket: str = BUCKET, prefix: str = "") -> ObjectStore:
     """The bucket on the server at this URL."""
     return ObjectStore(S3Location(bucket, prefix, url, "us-east-1", path_style=True), CREDENTIALS, streams=16)
 
 
-def empty(url: str, bucket: str = BUCKET) -> None:
-    """Remove all objects and unfinished uploads."""
-    store = a_store(url, bucket)
-    for found in list(store.list("")):
-        store.delete(found.key)
-    for unfinished in store._s3.list_multipart_uploads(Bucket=bucket).get("Uploads") or []:
-        store.abort_upload(unfinished["Key"], unfinished["UploadId"])
+def forget_everything(url: str) -> None:
+    """Empty moto, and make the bucket anew."""
+    for method, path in (("POST", "/moto-api/reset"), ("PUT", f"/{BUCKET}")):
+        there = urlsplit(url)
+        connection = http.client.HTTPConnection(there.hostname or "", there.port)
+        connection.request(method, path)
+        connection.getresponse().read()
+        connection.close()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.s3 import empty, moto, proxied
+from tests.support.s3 import forget_everything, moto, proxied
 
 
 @pytest.fixture(scope="session")
-def s3_server():
-    with moto() as url:
-        yield url
+def s3_servers():
+    with moto() as url, proxied(url) as proxy:
+        yield url, proxy
 
 
 @pytest.fixture
-def s3(s3_server):
+def s3(s3_servers):
     """The proxy before the server: its url, its faults and what it was asked."""
-    empty(s3_server)
-    with proxied(s3_server) as found:
-        yield found
+    url, proxy = s3_servers
+    forget_everything(url)
+    proxy.forget()
+    return proxy
