@@ -9,6 +9,7 @@ from dedicated.adapters.view import Clients, EndpointView, Manifest
 from dedicated.api.status import Plan
 from dedicated.core.patches import merge_patch
 from dedicated.lifecycle.decide import Decision
+from dedicated.lifecycle.fetched import fetch_of
 from dedicated.lifecycle.observation import Observation
 from dedicated.lifecycle.status import is_urgent, report
 from dedicated.lifecycle.transitions import Transition, transition
@@ -41,6 +42,7 @@ class EndpointWorld:
         Returns:
             The transition that was told, if one was, and when to come back for what was held back.
         """
+        self._count_fetches(seen)
         held_back = self._c.store.held_back_since
         new = report(seen, decision)
         patch = merge_patch(self._v.old_status, new.to_dict())
@@ -56,6 +58,16 @@ class EndpointWorld:
         self._c.store.put(ENDPOINT, stored)
         _count_plan_errors(self._v.status.plan, new.plan)
         return transition(self._v.status, new), None
+
+    def _count_fetches(self, seen: Observation) -> None:
+        """Each pod's bytes once."""
+        told = {pod.name: found for pod in seen.pods if (found := fetch_of(pod))}
+        counted = self._c.store.counted_fetches.get(seen.uid, frozenset())
+        for name, (fetch, at) in told.items():
+            if name not in counted and at >= self._c.store.watching_since:
+                for source, count in fetch.by_source.items():
+                    metrics.WEIGHTS_FETCHED_BYTES.labels(source).inc(count)
+        self._c.store.counted_fetches[seen.uid] = frozenset(told)
 
 
 def _count_plan_errors(old: Plan | None, new: Plan | None) -> None:

@@ -24,6 +24,7 @@ class ConditionType(StrEnum):
     ACTIVE = "Active"
     PLANNED = "Planned"
     ACCESSIBLE = "Accessible"
+    WEIGHTS_CACHED = "WeightsCached"
     SCHEDULED = "Scheduled"
     ENGINE_READY = "EngineReady"
 

@@ -19,6 +19,7 @@ PLAN_ERROR = Histogram(
     buckets=(-0.5, -0.2, -0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
 )
 LEADER = Gauge("dedicated_leader", "1 while this operator holds the lease.")
+WEIGHTS_FETCHED_BYTES = Counter("dedicated_weights_fetched_bytes_total", "Bytes of weights that pods have fetched, by where from.", ["source"])
 HUB_REQUESTS = Counter("dedicated_hub_requests_total", "Requests to the hub; code none where no answer came.", ["kind", "code"])
 
 GATEWAY_REQUESTS = Counter(

@@ -1,4 +1,4 @@
-"""Weights from the cache, else from the hub, and into the cache on the way: whoever starts, whatever breaks, the files are right or there is a reason."""
+"""Weights from the cache, else from the hub, and into the cache on the way: whatever breaks, the files are right or there is a reason."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_a_wrong_blob_is_found_quarantined_and_put_right_from_the_hub(start, hub
 def test_a_wrong_blob_while_the_hub_is_down_fails_the_start_and_is_marked(start, s3):
     start()
     key = damage(s3, "one bit")
-    code, folder, words = start(hub_down=True)
+    code, folder, _words = start(hub_down=True)
     assert code == EXIT_RETRYABLE and "model-00002-of-00002.safetensors" not in files(folder)
     assert [left for left in keys_in(s3) if left.endswith(f"/quarantine/{blob_of(key)}.json")]
 
@@ -303,7 +303,7 @@ def test_a_writer_without_progress_is_not_waited_for(start, hub, s3, monkeypatch
 
 def test_files_of_another_boot_are_hashed_again_before_they_count(start, hub, tmp_path):
     start("acme/tiny", engine=EngineKind.LLAMACPP)
-    code, folder, _ = start("acme/tiny", engine=EngineKind.LLAMACPP, hub_down=True)
+    _code, folder, _ = start("acme/tiny", engine=EngineKind.LLAMACPP, hub_down=True)
     (folder / boot.MARK).write_text("another boot")
     (folder / "tiny.gguf").write_bytes(b"\0" * len(WEIGHTS))
     again = start("acme/tiny", engine=EngineKind.LLAMACPP, hub_down=True, to=folder)
@@ -326,7 +326,7 @@ def test_a_fetch_that_the_store_breaks_off_goes_on_at_the_hub(start, hub, s3):
 
 
 def test_a_branch_is_never_cached(start, hub, s3):
-    code, folder, words = start(commit="main")
+    code, _folder, words = start(commit="main")
     assert code == 0 and keys_in(s3) == [] and fetched(words).cached is None
 
 

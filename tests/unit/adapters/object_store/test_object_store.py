@@ -132,7 +132,7 @@ def test_what_a_fetch_from_the_hub_left_is_taken_up(store, s3, tmp_path):
     source = put(store)
     (tmp_path / "model.bin.partial").write_bytes(CONTENT[: 5 * PART + 9])
     get(store, source, to=tmp_path, most=1)
-    assert [ranged for method, path, ranged in s3.requests if method == "GET" and "blobs" in path][0].startswith(f"bytes={5 * PART}-")
+    assert next(ranged for method, path, ranged in s3.requests if method == "GET" and "blobs" in path).startswith(f"bytes={5 * PART}-")
     assert only(tmp_path) == ["model.bin"] and (tmp_path / "model.bin").read_bytes() == CONTENT
 
 
