@@ -33,7 +33,7 @@ KINDS = {
     "apps/v1": ("DaemonSet", "Deployment"),
     "resource.k8s.io/v1": ("ResourceClaimTemplate",),
     "autoscaling/v2": ("HorizontalPodAutoscaler",),
-    "batch/v1": ("Job",),
+    "batch/v1": ("CronJob", "Job"),
     "coordination.k8s.io/v1": ("Lease",),
     "networking.k8s.io/v1": ("Ingress", "NetworkPolicy"),
     "policy/v1": ("PodDisruptionBudget",),

@@ -13,7 +13,7 @@ def main() -> int:
     """Build what is named."""
     parser = argparse.ArgumentParser(prog="python -m hack.images")
     parser.add_argument("command", choices=["build"])
-    parser.add_argument("names", nargs="*", help=f"some of {', '.join(images.RECIPES)}; all when none is given")
+    parser.add_argument("names", nargs="*", help=f"some of {', '.join(images.RECIPES)}; all but s3 when none is given")
     given = parser.parse_args()
     try:
         for image in images.build(given.names):

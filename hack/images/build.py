@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hack import s3
 from hack.cluster.go import go_program
 from hack.images import builder, model, oci, rootfs
 from hack.tools import REPO, ToolError, cache_dir, locked, run, versions
@@ -33,7 +34,7 @@ class Image:
 
 def build(names: Iterable[str] = (), repository: str | None = None) -> list[Image]:
     """
-    Build images; all of them where none is named.
+    Build images; all but those on demand where none is named.
 
     Args:
         repository: Push them there, instead of writing archives.
@@ -42,7 +43,7 @@ def build(names: Iterable[str] = (), repository: str | None = None) -> list[Imag
     """
     repository = repository or os.environ.get("IMAGE_REPOSITORY") or None
     found = []
-    for name in list(names) or list(RECIPES):
+    for name in list(names) or [name for name in RECIPES if name not in ON_DEMAND]:
         if name not in RECIPES:
             raise ToolError(f"There is no image '{name}'; known are {', '.join(RECIPES)}.")
         with locked(cache_dir("locks") / f"image-{name}.lock"):
@@ -221,5 +222,28 @@ def _hub(reference: str, archive: Path) -> None:
     builder.build("building the image of the demo's hub", context, reference, arguments, archive=archive)
 
 
-RECIPES: dict[str, Callable[[str, Path], None]] = {"dedicated": _dedicated, "llamacpp": _llamacpp, "stub-engine": _stub, "demo-hub": _hub}
-KEYS: dict[str, Callable[[], str]] = {"dedicated": _dedicated_key, "llamacpp": _llamacpp_key, "stub-engine": _stub_key, "demo-hub": _hub_key}
+# an S3 server
+
+
+ON_DEMAND = ("s3",)
+"""Images that are built only where they are named."""
+
+
+def _s3_key() -> str:
+    return _hash(versions()["SEAWEEDFS_VERSION"], " ".join(s3.SERVE))
+
+
+def _s3(reference: str, archive: Path) -> None:
+    layer = cache_dir("images") / "s3.layer"
+    oci.write_layer(layer, {"weed": s3.program("weed").read_bytes()})
+    oci.write_archive(archive, reference, [layer], entrypoint=["/weed", *s3.SERVE])
+
+
+RECIPES: dict[str, Callable[[str, Path], None]] = {"dedicated": _dedicated, "llamacpp": _llamacpp, "stub-engine": _stub, "demo-hub": _hub, "s3": _s3}
+KEYS: dict[str, Callable[[], str]] = {
+    "dedicated": _dedicated_key,
+    "llamacpp": _llamacpp_key,
+    "stub-engine": _stub_key,
+    "demo-hub": _hub_key,
+    "s3": _s3_key,
+}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dedicated.api.endpoint import EngineKind
+from dedicated.api.s3 import S3Location, location_from
 from dedicated.diagnosis.evidence import Limits
 from dedicated.render.dataplane import Plane
 from dedicated.render.platform import Platform
@@ -32,6 +34,7 @@ class Settings:
     identity: str
     lease_name: str
     key_secret: str
+    weights_secret: str
     resync_s: float
     watch_silence_s: float
     limits: Limits
@@ -66,6 +69,14 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
     | DEDICATED_STARTUP_SECONDS | 600 | until an engine must answer; 20 more per GiB of weights |
     | DEDICATED_BLOCKED_CIDRS | private and link-local ranges | what engine pods may not reach; comma-separated |
     | DEDICATED_EXTRA_EGRESS | [] | NetworkPolicyPeers that they may reach all the same; JSON |
+    | DEDICATED_S3_BUCKET | - | the bucket that caches weights; without it there is no cache |
+    | DEDICATED_S3_PREFIX | - | what all keys in it begin with |
+    | DEDICATED_S3_ENDPOINT | AWS | URL of the S3 server |
+    | DEDICATED_S3_REGION | us-east-1 | its region |
+    | DEDICATED_S3_PATH_STYLE | false | whether the bucket goes into the path instead of the host name |
+    | DEDICATED_S3_CA_BUNDLE | - | authority that signed the server's certificate; PEM |
+    | DEDICATED_S3_SECRET | - | Secret in the system namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; without it the pods' own identity |
+    | DEDICATED_ENGINE_ACCOUNT_ANNOTATIONS | {} | annotations of the service account of engine pods, such as a role; JSON |
     | DEDICATED_PORT | 8081 | /livez, /readyz, /metrics |
     | DEDICATED_LOG_LEVEL | info | debug, info, warning, error |
     | KUBECONFIG | - | outside a cluster: how to reach it |
@@ -82,6 +93,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
         identity=env.get("DEDICATED_IDENTITY") or socket.gethostname(),
         lease_name=env.get("DEDICATED_LEASE") or "dedicated-operator",
         key_secret=env.get("DEDICATED_KEY_SECRET") or "dedicated-engine-key",
+        weights_secret=env.get("DEDICATED_S3_SECRET") or "",
         resync_s=seconds["RESYNC"],
         watch_silence_s=seconds["WATCH_SILENCE"],
         limits=Limits(seconds["PLACEMENT"], seconds["START"], capacity_s=seconds["CAPACITY"], coming_s=seconds["NODE_COMING"]),
@@ -106,6 +118,10 @@ _SECONDS = {
 def _platform(env: Mapping[str, str], system_namespace: str, startup_s: float) -> Platform:
     images = {kind: env[name] for kind in EngineKind if env.get(name := f"DEDICATED_IMAGE_{kind.value.upper()}")}
     try:
+        annotations = tuple(sorted(json.loads(env.get("DEDICATED_ENGINE_ACCOUNT_ANNOTATIONS") or "{}").items()))
+    except (ValueError, AttributeError) as bad:
+        raise BadSetting("DEDICATED_ENGINE_ACCOUNT_ANNOTATIONS is not a JSON object of texts") from bad
+    try:
         peers = tuple(json.loads(env.get("DEDICATED_EXTRA_EGRESS") or "[]"))
     except (ValueError, TypeError) as bad:
         raise BadSetting("DEDICATED_EXTRA_EGRESS is not a JSON list of NetworkPolicyPeers") from bad
@@ -117,6 +133,8 @@ def _platform(env: Mapping[str, str], system_namespace: str, startup_s: float) -
         system_namespace=system_namespace,
         blocked_cidrs=_words(env, "DEDICATED_BLOCKED_CIDRS") or Platform.blocked_cidrs,
         extra_egress=peers,
+        weights=location_from(env),
+        engine_account_annotations=annotations,
     )
 
 
@@ -267,6 +285,21 @@ def hub_endpoint() -> str:
 def hub_token() -> str | None:
     """The hub token, for `dedicated fetch`."""
     return os.environ.get("HF_TOKEN") or None
+
+
+def weights_location() -> S3Location | None:
+    """The cache's bucket, for `dedicated fetch` and `dedicated cache`; None where the installation has none."""
+    return location_from(os.environ)
+
+
+def namespace_uid() -> str:
+    """UID of the namespace that `dedicated fetch` runs in."""
+    return os.environ.get("DEDICATED_NAMESPACE_UID", "")
+
+
+def holder() -> str:
+    """Who fills the cache: the pod."""
+    return re.sub(r"[^A-Za-z0-9.-]", "-", os.environ.get("DEDICATED_IDENTITY") or socket.gethostname())
 
 
 def hub_cache() -> Path:

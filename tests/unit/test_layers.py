@@ -24,10 +24,11 @@ BREAKS = [
     ("the controller knows the gateway", "controller/loop.py", "import dedicated.gateway.access", "Layers"),
     ("a decision of the gateway reads the clock", "gateway/access.py", "import time", "The pure layers"),
     ("the gateway uses Kopf", "gateway/app.py", "import kopf", "Kopf stays in the controller"),
-    ("the gateway calls the Kubernetes client", "gateway/app.py", "import kubernetes.aio", "The Kubernetes client and httpx"),
+    ("the gateway calls the Kubernetes client", "gateway/app.py", "import kubernetes.aio", "The Kubernetes client, boto3 and httpx"),
     ("an adapter uses Kopf", "adapters/kube.py", "import kopf", "Kopf stays in the controller"),
-    ("the controller calls the Kubernetes client", "controller/loop.py", "import kubernetes.aio", "The Kubernetes client and httpx"),
-    ("the settings call the hub", "settings.py", "import httpx", "The Kubernetes client and httpx"),
+    ("a command calls boto3", "cli/fetch.py", "import boto3", "The Kubernetes client, boto3 and httpx"),
+    ("the controller calls the Kubernetes client", "controller/loop.py", "import kubernetes.aio", "The Kubernetes client, boto3 and httpx"),
+    ("the settings call the hub", "settings.py", "import httpx", "The Kubernetes client, boto3 and httpx"),
 ]
 
 

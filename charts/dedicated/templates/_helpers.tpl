@@ -67,3 +67,32 @@ app.kubernetes.io/component: gateway
 - name: DEDICATED_LOG_LEVEL
   value: {{ .Values.gateway.logLevel }}
 {{- end -}}
+
+{{- define "dedicated.weights.env" -}}
+{{- with .Values.weights.s3 }}
+{{- if .bucket }}
+- name: DEDICATED_S3_BUCKET
+  value: {{ .bucket | quote }}
+{{- if .prefix }}
+- name: DEDICATED_S3_PREFIX
+  value: {{ .prefix | quote }}
+{{- end }}
+{{- if .endpoint }}
+- name: DEDICATED_S3_ENDPOINT
+  value: {{ .endpoint | quote }}
+{{- end }}
+{{- if .region }}
+- name: DEDICATED_S3_REGION
+  value: {{ .region | quote }}
+{{- end }}
+{{- if .pathStyle }}
+- name: DEDICATED_S3_PATH_STYLE
+  value: "true"
+{{- end }}
+{{- if .caBundle }}
+- name: DEDICATED_S3_CA_BUNDLE
+  value: {{ .caBundle | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}

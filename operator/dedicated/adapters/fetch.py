@@ -5,7 +5,7 @@ Theory of operation: each file grows as `<name>.partial` and gets its name only 
 is a file that is whole,
 whenever the process was killed. A cut stream goes on where it stopped, by range. What goes wrong is left as JSON in the container's
 termination message, where the
-operator's diagnosis reads it.
+operator's diagnosis reads it. Where there is a cache, `adapters.tiers` asks it first, and uses this for what it lacks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,9 +25,10 @@ from urllib.parse import quote
 
 import httpx
 
+from dedicated.adapters.boot import PARTIAL
 from dedicated.adapters.hub import USER_AGENT, Asked, HubClient, Token, authorization, error_of, shown
 from dedicated.api.endpoint import EngineKind
-from dedicated.api.errors import DedicatedError, HubUnavailable, InvalidSpec, NodeDiskFull, Stalled, Transient, WeightsCorrupt
+from dedicated.api.errors import DedicatedError, HubUnavailable, InvalidSpec, NodeDiskFull, Transient, WeightsCorrupt
 from dedicated.core.quantities import human_bytes
 from dedicated.weights.selection import RepoFile, Selection, wanted_files
 
@@ -40,7 +41,6 @@ PAUSE_LONGEST_S = 30.0
 PROGRESS_S = 5.0
 EXIT_RETRYABLE, EXIT_PERMANENT = 1, 3
 TERMINATION_BYTES = 4096
-PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
@@ -79,20 +79,8 @@ class Progress:
         return f"fetched {human_bytes(self.done)} of {human_bytes(self.total)} ({percent:.0f} %), {human_bytes(rate)}/s"
 
 
-def run(request: FetchRequest) -> int:
-    """Fetch, tell, and answer the exit code: 0, 1 where trying again may help, 3 where it cannot."""
-    try:
-        asyncio.run(fetch(request, say=_say))
-    except DedicatedError as failure:
-        retryable = not isinstance(failure, Stalled)
-        _say(f"{failure.message} {failure.next_step}")
-        if request.termination_log:
-            leave_message(request.termination_log, failure, retryable)
-        return EXIT_RETRYABLE if retryable else EXIT_PERMANENT
-    return 0
-
-
-def _say(line: str) -> None:
+def say_line(line: str) -> None:
+    """One line of the log."""
     print(line, flush=True, file=sys.stdout)
 
 
@@ -103,21 +91,37 @@ def leave_message(path: Path, failure: DedicatedError, retryable: bool) -> None:
         path.write_text(json.dumps(words)[:TERMINATION_BYTES])
 
 
-async def fetch(request: FetchRequest, say: Callable[[str], None]) -> Selection:
-    """
-    Bring the wanted files into the directory.
+async def _nothing(_chosen: Selection) -> None:
+    """Nothing is to be done before."""
 
+
+async def fetch(
+    request: FetchRequest,
+    say: Callable[[str], None],
+    *,
+    only: tuple[RepoFile, ...] = (),
+    before: Callable[[Selection], Awaitable[None]] = _nothing,
+    whole: Callable[[RepoFile, Path], None] = lambda file, path: None,
+) -> Selection:
+    """
+    Bring the wanted files from the hub into the directory.
+
+    Args:
+        only: These files, whose sizes and digests are known already.
+        before: Called when the files are known, before any is fetched.
+        whole: Called for each file when it is whole.
     Raises:
         DedicatedError: Stalled where trying again cannot help, Transient where it may.
     """
-    chosen, commit = await _chosen(request, say)
+    chosen, commit = (Selection(only, 0), request.commit) if only else await _chosen(request, say)
+    await before(chosen)
     total = sum(file.size for file in chosen.files)
     say(f"fetching {len(chosen.files)} files, {human_bytes(total)}, of {request.repo} at {commit}")
     progress = Progress(total)
     async with httpx.AsyncClient(timeout=httpx.Timeout(30.0), headers={"User-Agent": USER_AGENT}, follow_redirects=True) as client:
         ticker = asyncio.create_task(_tick(progress, say))
         try:
-            await _all(client, request, commit, chosen, progress, say)
+            await _all(_Hub(client, request, commit, progress, say, whole), chosen)
         finally:
             ticker.cancel()
     say(progress.line())
@@ -136,14 +140,25 @@ async def _chosen(request: FetchRequest, say: Callable[[str], None]) -> tuple[Se
     return replace(chosen, files=files), info.commit
 
 
-async def _all(
-    client: httpx.AsyncClient, request: FetchRequest, commit: str, chosen: Selection, progress: Progress, say: Callable[[str], None]
-) -> None:
+@dataclass(frozen=True)
+class _Hub:
+    """What all downloads of one fetch share."""
+
+    client: httpx.AsyncClient
+    request: FetchRequest
+    commit: str
+    progress: Progress
+    say: Callable[[str], None]
+    whole: Callable[[RepoFile, Path], None]
+
+
+async def _all(hub: _Hub, chosen: Selection) -> None:
     places = asyncio.Semaphore(FILES_AT_ONCE)
 
     async def one(file: RepoFile) -> None:
         async with places:
-            await _Download(client, request, commit, file, progress, say).run()
+            path = await _Download(hub, file).run()
+            hub.whole(file, path)
 
     tasks = [asyncio.create_task(one(file)) for file in sorted(chosen.files, key=lambda file: file.size)]
     try:
@@ -181,25 +196,25 @@ async def _pause(passing: DedicatedError, attempt: int, request: FetchRequest, s
 class _Download:
     """One file."""
 
-    def __init__(
-        self, client: httpx.AsyncClient, request: FetchRequest, commit: str, file: RepoFile, progress: Progress, say: Callable[[str], None]
-    ) -> None:
-        self._client, self._request, self._file, self._progress, self._say = client, request, file, progress, say
-        self._url = f"{request.endpoint}/{quote(request.repo)}/resolve/{commit}/{quote(file.path)}"
+    def __init__(self, hub: _Hub, file: RepoFile) -> None:
+        self._client, self._request, self._file, self._progress, self._say = hub.client, hub.request, file, hub.progress, hub.say
+        request = hub.request
+        self._url = f"{request.endpoint}/{quote(request.repo)}/resolve/{hub.commit}/{quote(file.path)}"
         self._path = request.directory / safe_path(file.path)
         self._partial = self._path.with_name(self._path.name + PARTIAL)
         self._hash = hashlib.sha256()
         self._have = 0
 
-    async def run(self) -> None:
-        """Bring it, or find it whole."""
+    async def run(self) -> Path:
+        """Bring it, or find it whole; answers where it is."""
         try:
             if self._path.exists() and self._path.stat().st_size == self._file.size:
                 self._progress.done += self._file.size
                 self._progress.began_with += self._file.size
-                return
+                return self._path
             self._path.parent.mkdir(parents=True, exist_ok=True)
             await self._bring()
+            return self._path
         except OSError as failure:
             if failure.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise NodeDiskFull(f"The disk is full: {self._file.path} needs {human_bytes(self._file.size - self._have)} more.") from failure

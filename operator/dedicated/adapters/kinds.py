@@ -56,6 +56,7 @@ CLAIM_TEMPLATE = Kind("ResourceClaimTemplate", "resource.k8s.io/v1", "resourcecl
 DEVICE_CLASS = Kind("DeviceClass", "resource.k8s.io/v1", "deviceclasses", namespaced=False)
 EVENT = Kind("Event", "v1", "events")
 LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
+NAMESPACE = Kind("Namespace", "v1", "namespaces", namespaced=False, metadata_only=True)
 ENDPOINT_SLICE = Kind("EndpointSlice", "discovery.k8s.io/v1", "endpointslices", selector=names.LABEL_ENDPOINT_ID)
 API_KEY = Kind(names.KEY_KIND, names.API_VERSION, names.KEY_PLURAL)
 ENDPOINT_LOG = Kind(endpointlog.KIND, names.API_VERSION, endpointlog.PLURAL)

@@ -1,6 +1,6 @@
 """
-The API server: the official client's aio module knows how to reach it and as whom, its aiohttp session carries plain bytes. What it would do more for
-each call (its own JSON, models, retries) costs as much again as the call itself.
+The API server: the official client's aio module tells where it is and who we are, an aiohttp session of ours carries the bytes. What that module
+would do for each call (its own JSON, models, retries) costs as much again as the call itself.
 
 Every call ends in an object or in one of our errors. Connection errors, 429 and 5xx are tried twice more, then the caller goes back to the queue.
 409 and 422 are never repeated blindly: the caller observes again.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from email.utils import parsedate_to_datetime
@@ -21,7 +22,6 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import orjson
 from kubernetes.aio import config as kube_config
-from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from yarl import URL
 
@@ -66,13 +66,12 @@ _AGAIN = {429, 500, 502, 503, 504}
 class KubeApi:
     """Verbs on the API server. Times come from its own clock: its Date header carried on by ours."""
 
-    def __init__(self, client: ApiClient) -> None:
-        self._client = client
-        self._configuration: Configuration = client.configuration
+    def __init__(self, configuration: Configuration, agent: str) -> None:
+        self._configuration = configuration
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=client.rest_client.ssl_context),
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=_tls(configuration)),
             read_bufsize=LONGEST_LINE,
-            headers={"User-Agent": client.user_agent},
+            headers={"User-Agent": agent},
         )
         self._offset_s = 0.0
         self._date = ""
@@ -88,8 +87,6 @@ class KubeApi:
             ApiUnavailable: There is neither.
         """
         configuration = Configuration()
-        configuration.connection_pool_maxsize = MAX_CONNECTIONS
-        configuration.retries = None
         try:
             if kubeconfig:
                 raise kube_config.ConfigException("a file is named")
@@ -101,14 +98,11 @@ class KubeApi:
                 where = kubeconfig or "~/.kube/config"
                 raise ApiUnavailable(f"this is no pod, and the kubeconfig {where} cannot be used ({wrong}).") from wrong
         _use_proxy_of_environment(configuration)
-        client = ApiClient(configuration)
-        client.user_agent = agent
-        return cls(client)
+        return cls(configuration, agent)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
-        await self._client.close()
 
     def now(self) -> float:
         """The API server's time. (seconds since the epoch)"""
@@ -341,6 +335,18 @@ def default_namespace(kubeconfig: str | None = None, context: str | None = None)
         return "default"
     chosen = next((one for one in contexts if one["name"] == context), active) if context else active
     return str((chosen.get("context") or {}).get("namespace") or "default")
+
+
+def _tls(configuration: Configuration) -> ssl.SSLContext:
+    """The API server's certificate is checked as the configuration says, and ours shown where it names one."""
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if configuration.disable_strict_ssl_verification:
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not configuration.verify_ssl:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _use_proxy_of_environment(configuration: Configuration) -> None:

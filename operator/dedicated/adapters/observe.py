@@ -9,18 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 from dedicated.adapters import facts
-from dedicated.adapters.kinds import DEPLOYMENT, EVENT, NODE, POD, SECRET
+from dedicated.adapters.kinds import DEPLOYMENT, EVENT, NAMESPACE, NODE, POD, SECRET
 from dedicated.adapters.logs import logs_of
 from dedicated.adapters.model_source import ModelSource
 from dedicated.adapters.view import Clients, EndpointView, Manifest
 from dedicated.api import names
-from dedicated.api.errors import DedicatedError
+from dedicated.api.errors import DedicatedError, Transient
 from dedicated.api.status import ModelStatus, Plan
 from dedicated.core.clock import from_rfc3339
 from dedicated.diagnosis.diagnose import diagnose, next_deadline
 from dedicated.diagnosis.evidence import Limits, PodFacts
 from dedicated.lifecycle import placement, revision
-from dedicated.lifecycle.access import wants_proof
+from dedicated.lifecycle.access import wants_proof, was_proven
 from dedicated.lifecycle.decide import failed_and_nothing_changed
 from dedicated.lifecycle.observation import Observation
 from dedicated.lifecycle.validate import problem_before_model, problem_with_engine, problem_with_secrets, secrets_of_engine
@@ -55,11 +55,20 @@ class Observer:
             capacity_grew_at=self._c.store.capacity_grew_at,
             lacks_token=self._source.lacks_token(),
             queue=(meta.get("labels") or {}).get(names.LABEL_QUEUE),
+            namespace_uid=await self._namespace_uid(),
             deleting="deletionTimestamp" in meta,
         )
         base = await self._with_plan(await self._with_model(base))
         base = await self._with_next_plan(await self._with_pods(self._with_target(base)))
         return await self._with_access(base)
+
+    async def _namespace_uid(self) -> str:
+        """Where there is a cache, which keeps namespaces apart by it."""
+        if self._c.platform.weights is None:
+            return ""
+        name = self._v.meta["namespace"]
+        found = self._c.store.named(NAMESPACE, None, name) or await self._c.kube.get(NAMESPACE, None, name, metadata_only=True)
+        return str(found["metadata"]["uid"])
 
     def _inputs_hash(self) -> str:
         secrets = self._secrets_version()
@@ -171,6 +180,8 @@ class Observer:
         try:
             return replace(base, access=await self._source.prove(base.model))
         except DedicatedError as refused:
+            if isinstance(refused, Transient) and self._c.platform.weights is not None and was_proven(base):
+                return base  # the cache may hold it; the container that fetches asks again whether this token may have it
             return replace(base, problem=refused)
 
     # pods

@@ -38,6 +38,10 @@ class Store:
         self.capacity_grew_at = 0.0
         self.held_back_since: dict[str, float] = {}
         """Endpoints of whose status a change that is not urgent was held back, and since when."""
+        self.counted_fetches: dict[str, frozenset[str]] = {}
+        """Pods of an endpoint whose fetched bytes were counted."""
+        self.watching_since = 0.0
+        """What happened before was counted by another process. (seconds since the epoch)"""
         self.applied: dict[str, object] = {}
         """What was decided for an endpoint, and what its children were like, when the last of it had been applied."""
 
@@ -72,6 +76,7 @@ class Store:
             if not self._by_id[label]:
                 del self._by_id[label]
         self.applied.pop(uid, None)
+        self.counted_fetches.pop(uid, None)
         self.held_back_since.pop(uid, None)
         return gone
 

@@ -9,6 +9,7 @@ from dedicated.adapters.view import Clients, EndpointView, Manifest
 from dedicated.api.status import Plan
 from dedicated.core.patches import merge_patch
 from dedicated.lifecycle.decide import Decision
+from dedicated.lifecycle.fetched import fetch_of
 from dedicated.lifecycle.observation import Observation
 from dedicated.lifecycle.records import runs_to_keep
 from dedicated.lifecycle.status import is_urgent, report
@@ -43,6 +44,7 @@ class EndpointWorld:
             The transition that was told, if one was, and when to come back for what was held back.
         """
         await self._c.records.keep(self._c.kube, self._v.raw, runs_to_keep(seen, decision))
+        self._count_fetches(seen)
         held_back = self._c.store.held_back_since
         new = report(seen, decision)
         patch = merge_patch(self._v.old_status, new.to_dict())
@@ -60,6 +62,16 @@ class EndpointWorld:
         if is_news(self._v.status.diagnosis, new.diagnosis):
             metrics.DIAGNOSES.labels(new.diagnosis.reason if new.diagnosis else "").inc()
         return transition(self._v.status, new), None
+
+    def _count_fetches(self, seen: Observation) -> None:
+        """Each pod's bytes once."""
+        told = {pod.name: found for pod in seen.pods if (found := fetch_of(pod))}
+        counted = self._c.store.counted_fetches.get(seen.uid, frozenset())
+        for name, (fetch, at) in told.items():
+            if name not in counted and at >= self._c.store.watching_since:
+                for source, count in fetch.by_source.items():
+                    metrics.WEIGHTS_FETCHED_BYTES.labels(source).inc(count)
+        self._c.store.counted_fetches[seen.uid] = frozenset(told)
 
 
 def _count_plan_errors(old: Plan | None, new: Plan | None) -> None:

@@ -129,6 +129,18 @@ class NodeDiskFull(Transient):
     reason = Reason.NODE_DISK_FULL
 
 
+class ObjectStoreUnavailable(Transient):
+    reason = Reason.OBJECT_STORE_UNAVAILABLE
+
+
+class ObjectStoreDenied(Stalled):
+    reason = Reason.OBJECT_STORE_DENIED
+
+
+class CacheCorrupt(Transient):
+    reason = Reason.CACHE_CORRUPT
+
+
 class HubUnavailable(Transient):
     reason = Reason.HUB_UNAVAILABLE
 

@@ -47,6 +47,9 @@ class Reason(StrEnum):
     WEIGHTS_FETCHING = "WeightsFetching"
     WEIGHTS_CORRUPT = "WeightsCorrupt"
     NODE_DISK_FULL = "NodeDiskFull"
+    OBJECT_STORE_UNAVAILABLE = "ObjectStoreUnavailable"
+    OBJECT_STORE_DENIED = "ObjectStoreDenied"
+    CACHE_CORRUPT = "CacheCorrupt"
     # engine
     ENGINE_STARTING = "EngineStarting"
     HOST_OUT_OF_MEMORY = "HostOutOfMemory"
@@ -191,6 +194,17 @@ CATALOGUE: dict[Reason, Entry] = {
         "The weights that arrived are not those that the hub described.", "Check the hub or its mirror for a damaged file.", False
     ),
     R.NODE_DISK_FULL: Entry("The node's disk is too small for the weights.", "Use a node with more ephemeral storage.", True),
+    R.OBJECT_STORE_UNAVAILABLE: Entry(
+        "The object store cannot be reached, or asked for fewer requests.", "Nothing to do: it is tried again; the hub is asked meanwhile.", True
+    ),
+    R.OBJECT_STORE_DENIED: Entry(
+        "The object store refuses the credentials, or has no such bucket.",
+        "Correct the bucket, or the Secret with the credentials that may use it.",
+        False,
+    ),
+    R.CACHE_CORRUPT: Entry(
+        "The cache holds another content than its digest says.", "Nothing to do: what is wrong is fetched from the hub and put right.", True
+    ),
     R.ENGINE_STARTING: Entry("The engine loads the model.", "Nothing to do.", True),
     R.HOST_OUT_OF_MEMORY: Entry(
         "The engine used more host memory than its limit and was killed.",

@@ -25,6 +25,7 @@ class ConditionType(StrEnum):
     ACTIVE = "Active"
     PLANNED = "Planned"
     ACCESSIBLE = "Accessible"
+    WEIGHTS_CACHED = "WeightsCached"
     SCHEDULED = "Scheduled"
     ENGINE_READY = "EngineReady"
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dedicated import settings
 from dedicated.api.endpoint import EngineKind
+
+if TYPE_CHECKING:
+    from dedicated.adapters.weights_cache import WeightsCache
 
 
 def fetch(
@@ -19,8 +23,9 @@ def fetch(
     include: Annotated[list[str] | None, typer.Option(help="Globs of files to fetch.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Globs of files to leave out.")] = None,
 ) -> None:
-    """Bring a model's files from the hub into a folder (in the init container of an engine's pod)."""
+    """Bring a model's files into a folder, from the cache or the hub (in the init container of an engine's pod)."""
     from dedicated.adapters import fetch as fetching
+    from dedicated.adapters import tiers
 
     request = fetching.FetchRequest(
         endpoint=settings.hub_endpoint(),
@@ -33,4 +38,19 @@ def fetch(
         token=settings.hub_token(),
         termination_log=settings.termination_log(),
     )
-    raise typer.Exit(fetching.run(request))
+    raise typer.Exit(tiers.run(request, _cache()))
+
+
+def _cache() -> Callable[[], WeightsCache] | None:
+    """The cache that the installation has, if it has one; opened when it is needed, since its library takes a while to load."""
+    location = settings.weights_location()
+    if location is None:
+        return None
+
+    def opened() -> WeightsCache:
+        from dedicated.adapters.object_store import ObjectStore
+        from dedicated.adapters.weights_cache import WeightsCache
+
+        return WeightsCache(ObjectStore(location), settings.namespace_uid(), settings.holder())
+
+    return opened

@@ -18,12 +18,13 @@ import kopf
 from dedicated.adapters.hub import Hub
 from dedicated.adapters.informer import Informer
 from dedicated.adapters.inventory import InventoryReader
-from dedicated.adapters.kinds import ACCELERATOR_CLASS, CHILDREN, CLAIM_TEMPLATE, CRD, DEVICE_CLASS, ENDPOINT_LOG, NODE, SECRET
+from dedicated.adapters.kinds import ACCELERATOR_CLASS, CHILDREN, CLAIM_TEMPLATE, CRD, DEVICE_CLASS, ENDPOINT_LOG, NAMESPACE, NODE, SECRET
 from dedicated.adapters.kube import KubeApi
 from dedicated.adapters.store import Store
 from dedicated.adapters.view import Clients
 from dedicated.api import names
 from dedicated.api.errors import ApiConflict, ApiNotFound, DedicatedError
+from dedicated.api.s3 import CREDENTIALS, KEY_ID, SECRET_KEY
 from dedicated.api.schema_hash import SCHEMA_HASH
 from dedicated.controller.classes import Classes
 from dedicated.controller.feed import Feed
@@ -66,7 +67,12 @@ async def run(settings: Settings) -> int:
         await health.serve(settings.port)
     except OSError as taken:
         raise CannotStart(f"Port {settings.port} cannot be listened on ({taken.strerror}): set DEDICATED_PORT to a free one.") from taken
-    platform = replace(settings.platform, definition_uid=await _check_schema(kube), claims=await _uses_claims(kube))
+    platform = replace(
+        settings.platform,
+        definition_uid=await _check_schema(kube),
+        claims=await _uses_claims(kube),
+        weights_credentials=await _weights_credentials(kube, settings),
+    )
     settings = replace(settings, platform=platform)
     leader = Leader(kube, settings.system_namespace, settings.lease_name, settings.identity, platform.ownership())
     stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -92,6 +98,7 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 async def _lead(settings: Settings, kube: KubeApi, leader: Leader, health: Health, stopping: asyncio.Task[Any], stop: asyncio.Event) -> int:
     """Everything that runs while the Lease is ours; ends with the first of them that ends."""
     store = Store()
+    store.watching_since = kube.now()
     clients = Clients(
         kube=kube,
         hub=Hub(settings.platform.hub_endpoint),
@@ -103,7 +110,7 @@ async def _lead(settings: Settings, kube: KubeApi, leader: Leader, health: Healt
     )
     loop = Loop(clients)
     feed = Feed(store, loop.wake, kube.now)
-    kinds = (*CHILDREN, CLAIM_TEMPLATE) if settings.platform.claims else CHILDREN
+    kinds = (*CHILDREN, *((CLAIM_TEMPLATE,) if settings.platform.claims else ()), *((NAMESPACE,) if settings.platform.weights else ()))
     informers = [Informer(kube, kind, store, feed.seen, feed.gone) for kind in kinds]
     resync = Resync(kube, store, feed, loop.queue, settings.resync_s, clients.records.sweep)
     classes = Classes(kube, store, clients.inventory, settings.resync_s / 10)
@@ -180,6 +187,22 @@ async def _check_schema(kube: KubeApi) -> str:
         except ApiNotFound:
             raise CannotStart(f"The cluster does not know {kind.name}: upgrade the chart dedicated-crds first.") from None
     return str(crd["metadata"]["uid"])
+
+
+async def _weights_credentials(kube: KubeApi, settings: Settings) -> tuple[tuple[str, str], ...]:
+    """What the Secret that the installation names holds for the cache's bucket; it is read at the start."""
+    name = settings.weights_secret
+    if not name or settings.platform.weights is None:
+        return ()
+    try:
+        data = (await kube.get(SECRET, settings.system_namespace, name)).get("data") or {}
+    except ApiNotFound:
+        data = {}
+    if KEY_ID not in data or SECRET_KEY not in data:
+        raise CannotStart(
+            f"Secret {name} in {settings.system_namespace}, which weights.s3.credentialsSecretRef names, lacks {KEY_ID} or {SECRET_KEY}: create it."
+        )
+    return tuple((key, base64.b64decode(data[key]).decode()) for key in CREDENTIALS if key in data)
 
 
 async def _uses_claims(kube: KubeApi) -> bool:

@@ -32,6 +32,12 @@ def wants_proof(seen: Observation) -> bool:
     return (workload is None or workload.replicas == 0) and decide(seen).verb is Verb.ROLL
 
 
+def was_proven(seen: Observation) -> bool:
+    """Whether the status tells that this commit could be read when somebody last looked."""
+    told = find(seen.status.conditions, ConditionType.ACCESSIBLE)
+    return seen.model is not None and told is not None and told.status == "True" and told.message.startswith(_resolved(seen))
+
+
 def accessible(seen: Observation, answers: bool, reason: Reason) -> Condition:
     """
     What is known of reading the model's files. (answers: an engine does; reason: that of the decision)

@@ -8,6 +8,7 @@ from typing import Any
 from dedicated.api import names
 from dedicated.core.quantities import quantity, stable_hash
 from dedicated.lifecycle.decide import Decision
+from dedicated.render.cache import credentials
 from dedicated.render.devices import devices
 from dedicated.render.disruption import budget
 from dedicated.render.endpoint import Wanted
@@ -26,6 +27,8 @@ def manifests(wanted: Wanted, decision: Decision, platform: Platform, system_key
     yield service_account(wanted.namespace, platform)
     yield network_policy(wanted.namespace, platform)
     yield key_secret(wanted, system_key)
+    if secret := credentials(wanted, platform):
+        yield secret
     yield from services(wanted, decision.serving or wanted.revision)
     if wanted.spec.replicas > 1:
         yield budget(wanted)

@@ -61,6 +61,8 @@ class Observation:
     """The Secret with the hub token that the spec names, where no such Secret is labelled for it."""
     queue: str | None = None
     """The Kueue queue that the endpoint's label names."""
+    namespace_uid: str = ""
+    """UID of the endpoint's namespace, where something is made of it."""
     deleting: bool = False
 
     @property

@@ -8,6 +8,7 @@ from dedicated.api.status import Condition, ConditionType, Diagnosis, EndpointSt
 from dedicated.lifecycle import crashes
 from dedicated.lifecycle.access import accessible
 from dedicated.lifecycle.decide import Decision, Verb
+from dedicated.lifecycle.fetched import weights_cached
 from dedicated.lifecycle.observation import Observation
 
 T = ConditionType
@@ -91,6 +92,8 @@ def _facts(seen: Observation, answers: bool, reason: Reason) -> list[Condition]:
     found = _planned(seen)
     if seen.spec.model:
         found.append(accessible(seen, answers, reason))
+        if (cached := weights_cached(seen)) is not None:
+            found.append(cached)
     if seen.pods:
         placed = {pod.scheduled for pod in seen.pods}
         if None not in placed:

@@ -44,8 +44,16 @@ def transition(old: EndpointStatus, new: EndpointStatus) -> Transition | None:
     stalled_before, stalled = find(old.conditions, ConditionType.STALLED), find(new.conditions, ConditionType.STALLED)
     why_before, why = (stalled_before.reason if stalled_before else None), (stalled.reason if stalled else None)
     if old.phase == new.phase and why_before == why:
-        return None
+        return _of_the_cache(old, new)
     summary = stalled or find(new.conditions, ConditionType.READY)
     reason, message = (summary.reason, summary.message) if summary else (Reason.ALL_READY.value, "")
     told = "The update failed" if stalled and new.phase is Phase.UP else _TOLD[new.phase]
     return Transition(old.phase, new.phase, reason, f"{told}: {message}"[:1024] if message else f"{told}.", warning=stalled is not None)
+
+
+def _of_the_cache(old: EndpointStatus, new: EndpointStatus) -> Transition | None:
+    """The cache was found wrong, or could not be used."""
+    before, after = (find(status.conditions, ConditionType.WEIGHTS_CACHED) for status in (old, new))
+    if after is None or new.phase is None or after.reason == Reason.ALL_READY or (before and before.message == after.message):
+        return None
+    return Transition(new.phase, new.phase, after.reason, f"Fetched weights all the same: {after.message}"[:1024], warning=True)

@@ -21,4 +21,5 @@ def wanted(seen: Observation) -> Wanted:
         plan=seen.plan,
         accelerator_class=seen.accelerator_class,
         queue=seen.queue,
+        namespace_uid=seen.namespace_uid,
     )

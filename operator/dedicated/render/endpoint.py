@@ -42,6 +42,8 @@ class Wanted:
     """The class that the plan names, where there is such an object."""
     queue: str | None = None
     """The Kueue queue that its pods wait in."""
+    namespace_uid: str = ""
+    """Whose weights these are in the cache, where they are not everybody's."""
 
     @property
     def id(self) -> str:

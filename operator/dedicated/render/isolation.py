@@ -29,7 +29,13 @@ def service_account(namespace: str, platform: Platform) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": {"name": SERVICE_ACCOUNT, "namespace": namespace, "labels": namespace_labels(), **platform.ownership()},
+        "metadata": {
+            "name": SERVICE_ACCOUNT,
+            "namespace": namespace,
+            "labels": namespace_labels(),
+            **({"annotations": dict(platform.engine_account_annotations)} if platform.engine_account_annotations else {}),
+            **platform.ownership(),
+        },
         "automountServiceAccountToken": False,
     }
 

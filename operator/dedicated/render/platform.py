@@ -8,6 +8,7 @@ from typing import Any
 
 from dedicated.api import names
 from dedicated.api.endpoint import EngineKind
+from dedicated.api.s3 import S3Location
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,12 @@ class Platform:
     """Ranges that engine pods must not reach: cluster, API server, link-local."""
     extra_egress: tuple[dict[str, Any], ...] = ()
     """NetworkPolicyPeers that engine pods may reach all the same, such as a hub inside the cluster."""
+    weights: S3Location | None = None
+    """The bucket that caches weights; None where there is none."""
+    weights_credentials: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Variables with the credentials for it; empty where the pods' service account is trusted by the bucket."""
+    engine_account_annotations: tuple[tuple[str, str], ...] = ()
+    """Annotations of the service account of engine pods, such as the role that may use the bucket."""
     claims: bool = False
     """Whether accelerators are asked for by claims (resource.k8s.io/v1) instead of extended resources; the operator finds out at its start."""
     definition_uid: str = ""

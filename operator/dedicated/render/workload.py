@@ -8,6 +8,7 @@ from typing import Any
 from dedicated.api import names
 from dedicated.api.endpoint import HuggingFace
 from dedicated.core.quantities import GIB, MIB, seconds
+from dedicated.render import cache
 from dedicated.render.devices import Devices, devices
 from dedicated.render.endpoint import ENGINE_CACHE, Wanted
 from dedicated.render.engines import CACHE_DIR, HOME, WEIGHTS_DIR, Launch, launch
@@ -41,11 +42,16 @@ def deployment(wanted: Wanted, replicas: int, platform: Platform) -> Manifest:
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": wanted.selector()},
             "template": {
-                "metadata": {"labels": {**wanted.labels(), names.LABEL_REVISION: wanted.revision}},
+                "metadata": {"labels": {**wanted.labels(), names.LABEL_REVISION: wanted.revision}, **_annotations(platform)},
                 "spec": _pod(wanted, platform),
             },
         },
     }
+
+
+def _annotations(platform: Platform) -> Manifest:
+    found = cache.pod_annotations(platform)
+    return {"annotations": found} if found else {}
 
 
 def _pod(wanted: Wanted, platform: Platform) -> Manifest:
@@ -108,11 +114,11 @@ def _locked_down() -> Manifest:
 
 
 def _fetch(wanted: Wanted, source: HuggingFace, platform: Platform) -> Manifest:
-    """The init container that brings the weights; the only one that sees the hub token."""
+    """The init container that brings the weights; the only one that sees the hub token and the credentials of the cache."""
     args = ["fetch", "--repo", source.repo, "--commit", wanted.commit or source.revision, "--engine", wanted.spec.engine.kind.value]
     args += [part for pattern in source.files.include for part in ("--include", pattern)]
     args += [part for pattern in source.files.exclude for part in ("--exclude", pattern)]
-    env: list[Manifest] = [{"name": "HF_ENDPOINT", "value": platform.hub_endpoint}]
+    env: list[Manifest] = [{"name": "HF_ENDPOINT", "value": platform.hub_endpoint}, *cache.variables(wanted, platform)]
     token = wanted.spec.model.token_secret_ref if wanted.spec.model else None
     if token:
         env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": token.name, "key": token.key}}})

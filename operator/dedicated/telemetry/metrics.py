@@ -20,6 +20,7 @@ PLAN_ERROR = Histogram(
 )
 DIAGNOSES = Counter("dedicated_diagnosis_total", "Failures that were diagnosed, by cause.", ["reason"])
 LEADER = Gauge("dedicated_leader", "1 while this operator holds the lease.")
+WEIGHTS_FETCHED_BYTES = Counter("dedicated_weights_fetched_bytes_total", "Bytes of weights that pods have fetched, by where from.", ["source"])
 HUB_REQUESTS = Counter("dedicated_hub_requests_total", "Requests to the hub; code none where no answer came.", ["kind", "code"])
 
 GATEWAY_REQUESTS = Counter(

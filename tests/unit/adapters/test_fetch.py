@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from dedicated.adapters import fetch as fetching
-from dedicated.adapters.fetch import FetchRequest, run
+from dedicated.adapters import tiers
+from dedicated.adapters.fetch import FetchRequest
 from dedicated.api.endpoint import EngineKind
 from dedicated.api.errors import InvalidSpec
 from hack.hub.faults import Fault
@@ -41,6 +42,11 @@ def request_(url, tmp_path):
     return FetchRequest(url, "acme/tiny", "main", tmp_path / "out", EngineKind.LLAMACPP, termination_log=tmp_path / "last-words", pause_first_s=0.01)
 
 
+def run(request):
+    """Without a cache."""
+    return tiers.run(request, None)
+
+
 def words(request):
     return json.loads(request.termination_log.read_text())
 
@@ -54,7 +60,7 @@ def test_the_wanted_file_arrives_whole_and_readable_by_all(request_, capsys):
     out = request_.directory / "tiny.gguf"
     assert out.read_bytes() == WEIGHTS
     assert out.stat().st_mode & 0o444 == 0o444
-    assert [path.name for path in request_.directory.iterdir()] == ["tiny.gguf"]
+    assert sorted(path.name for path in request_.directory.iterdir()) == [".dedicated-boot", "tiny.gguf"]
     assert "fetched 10.0 MiB of 10.0 MiB (100 %)" in capsys.readouterr().out
 
 
