@@ -86,7 +86,7 @@ test-gateway: install ## Tests over the real Envoy and the real decision service
 .PHONY: test-apiserver
 test-apiserver: install ## Tests on a real API server and etcd, without a kubelet.
 	@$(PY) -m hack.cluster tool etcd kube-apiserver kube-controller-manager kubectl > /dev/null
-	$(PYTEST) tests/apiserver -q
+	$(PYTEST) tests/apiserver -q -n 2 --dist loadfile
 
 .PHONY: test-cluster
 test-cluster: install ## Tests on a real cluster, started when none runs; ended at the end.
