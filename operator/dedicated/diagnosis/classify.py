@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 from dedicated.diagnosis import causes, markers
@@ -75,6 +76,7 @@ class Reading:
     served: bool = False
 
 
+@lru_cache(maxsize=32)
 def read(log: bytes | str, *, died: bool = False) -> Reading:
     """Judges a log. `died` says that the container is known to have failed, so that a warning may be the best explanation."""
     lines = clean(log)
