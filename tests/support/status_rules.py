@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dedicated.api.conditions import find
-from dedicated.api.reasons import CATALOGUE, Reason
+from dedicated.api.reasons import Reason
 from dedicated.api.status import ConditionType, EndpointStatus
 
 T = ConditionType
@@ -24,8 +24,8 @@ def broken_rules(status: EndpointStatus, generation: int) -> list[str]:
         "reasons are in the catalogue": all(c.reason in set(Reason) for c in status.conditions),
         "a stalled endpoint has a diagnosis": stalled is None or status.diagnosis is not None,
         "a Stalled message ends with the next step": not (stalled and status.diagnosis) or stalled.message.endswith(status.diagnosis.next_step[-40:]),
-        "every next step holds the catalogue's": status.diagnosis is None
-        or CATALOGUE[Reason(status.diagnosis.reason)].next_step in status.diagnosis.next_step,
+        "every diagnosis ends in a next step": status.diagnosis is None
+        or (status.diagnosis.next_step.endswith((".", "!", "?")) and len(status.diagnosis.next_step.split()) > 2),
         "no field is null": None not in _leaves(status.to_dict()),
     }
     return [rule for rule, holds in rules.items() if not holds]

@@ -53,6 +53,14 @@ def pod(obj: Manifest, logs: Mapping[str, ContainerLog] | None = None, events: t
     )
 
 
+def has_failed(obj: Manifest) -> bool:
+    """Whether a container of a pod is not ready and has failed before."""
+    status = obj.get("status", {})
+    found = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    ended = [(one.get(key) or {}).get("terminated") or {} for one in found if not one.get("ready") for key in ("state", "lastState")]
+    return any(one.get("exitCode") or one.get("reason") == "OOMKilled" for one in ended)
+
+
 def node_silent_since(node: Manifest | None) -> float | None:
     """Since when a node is not ready; None while it is, or where nobody knows. (seconds since the epoch)"""
     if node is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dedicated.adapters import facts
 from dedicated.adapters.kinds import DEPLOYMENT, EVENT, NAMESPACE, NODE, POD, SECRET
-from dedicated.adapters.logs import logs_of
+from dedicated.adapters.logs import beside, logs_of
 from dedicated.adapters.model_source import ModelSource
 from dedicated.adapters.view import Clients, EndpointView, Manifest
 from dedicated.api import names
@@ -191,7 +191,9 @@ class Observer:
         pods = tuple([await self._pod(base, obj) for obj in raw])
         base = await self._with_measured(replace(base, pods=pods))
         own, limits = [pod for pod in pods if pod.revision == base.target], self._limits(base, base.target)
-        return replace(base, finding=diagnose(own, limits, base.now), deadline=next_deadline(own, limits, base.now))
+        has_logs = any(container.log_tail for pod in own for container in pod.containers)
+        finding = await beside(diagnose, own, limits, base.now) if has_logs else diagnose(own, limits, base.now)
+        return replace(base, finding=finding, deadline=next_deadline(own, limits, base.now))
 
     async def _with_measured(self, base: Observation) -> Observation:
         """Once a revision answers: what its engine said of its memory."""

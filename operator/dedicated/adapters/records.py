@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from dedicated.adapters.kinds import ENDPOINT_LOG
 from dedicated.adapters.kube import KubeApi
+from dedicated.adapters.logs import beside
 from dedicated.api import endpointlog, names
 from dedicated.api.endpointlog import EndpointLogSpec, Moment
 from dedicated.api.errors import ApiNotFound, DedicatedError
@@ -55,7 +56,7 @@ class Records:
         text = run.log if run.log is not None else await kube.logs(meta["namespace"], run.pod, run.container, previous=False)
         if not text:
             return
-        kept, manifest = _manifest(endpoint, replace(run, log=readable(text)), key[1], kube.now())
+        kept, manifest = await beside(_manifest, endpoint, replace(run, log=text), key[1], kube.now())
         stored = await kube.apply(manifest)
         (await self._known(kube))[key] = replace(kept, uid=stored["metadata"]["uid"])
         await self._trim(kube)
@@ -110,7 +111,7 @@ def _manifest(endpoint: Manifest, run: Run, name: str, now: float) -> tuple[Kept
         started_at=rfc3339(run.started_at) if run.started_at else None,
         ended_at=rfc3339(run.ended_at) if run.ended_at else None,
         exit_code=run.exit_code,
-        text=endpointlog.packed(run.log or ""),
+        text=endpointlog.packed(readable(run.log or "")),
     )
     ref = {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": meta["name"], "uid": meta["uid"], "controller": True}
     manifest: Manifest = {

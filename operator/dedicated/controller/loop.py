@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from dedicated.adapters.events import record
+from dedicated.adapters.facts import has_failed
 from dedicated.adapters.kinds import ENDPOINT, NETWORK_POLICY, POD, SERVICE_ACCOUNT
 from dedicated.adapters.view import Clients
 from dedicated.adapters.world import EndpointWorld
@@ -27,7 +28,7 @@ class Loop:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
-        self.queue = KeyQueue()
+        self.queue = KeyQueue(self._takes_long)
         self._deadlines = Deadlines()
         self._deadline_set = asyncio.Event()
         self.progress_at = time.monotonic()
@@ -36,6 +37,11 @@ class Loop:
     def wake(self, key: str) -> None:
         """Look at this key soon."""
         self.queue.add(key)
+
+    def _takes_long(self, key: str) -> bool:
+        """Whether the pass over this key reads logs: an engine of it has failed."""
+        endpoint = self._clients.store.get(ENDPOINT, key)
+        return endpoint is not None and any(map(has_failed, self._clients.store.children(POD, endpoint)))
 
     async def work(self) -> None:
         """One worker, for ever."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 from dedicated.diagnosis import causes, markers
@@ -40,6 +41,8 @@ _DETERMINISTIC = re.compile(r"(?:AttributeError|TypeError|KeyError|IndexError|Na
 
 _DIVIDES = re.compile(r"^assert .*% *[\w.()]*(?:tp|world|parallel|num_shards)")
 """A bare AssertionError says nothing; the line of code above it does."""
+_THROWN = re.compile(r"^\s*(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception): ")
+"""What was thrown, right below a frame: of compiled code a traceback quotes no line."""
 _CODE = re.compile(r'raise \w|file "|(?:❱ )?\d+ │')
 
 
@@ -73,6 +76,7 @@ class Reading:
     served: bool = False
 
 
+@lru_cache(maxsize=32)
 def read(log: bytes | str, *, died: bool = False) -> Reading:
     """Judges a log. `died` says that the container is known to have failed, so that a warning may be the best explanation."""
     lines = clean(log)
@@ -140,7 +144,7 @@ class _Start:
         for at, line in enumerate(self._lines):
             if markers.IGNORED_EXCEPTION.search(line.low):
                 ignoring.add(line.stream)
-            if self._quoted[at] or self._is_code(at) or markers.REFUSED.search(line.low) or (hit := self._hit(at, line)) is None:
+            if self._quoted[at] or self._is_code(at) or self._is_refusal(line) or (hit := self._hit(at, line)) is None:
                 continue
             if hit.role is Role.EXCEPTION and line.stream in ignoring:
                 ignoring.discard(line.stream)
@@ -148,11 +152,14 @@ class _Start:
             (hints if _harmless(hit) else hits).append(hit)
         return hits, hints
 
+    def _is_refusal(self, line: Line) -> bool:
+        return bool(markers.REFUSED.search(line.low) or (self.served and markers.ADAPTER_REFUSED.search(line.low)))
+
     def _is_code(self, at: int) -> bool:
         """A line of a program, as a traceback quotes it: its text is not what was thrown."""
         before = self._lines[at - 1] if at else None
         frame = before is not None and before.stream == self._lines[at].stream and before.low.startswith('file "')
-        return frame or bool(_CODE.match(self._lines[at].low))
+        return (frame and not _THROWN.match(self._lines[at].text)) or bool(_CODE.match(self._lines[at].low))
 
     def _hit(self, at: int, line: Line) -> Hit | None:
         if row := self._row(line.low):
@@ -185,7 +192,8 @@ class _Start:
     def _out_of_memory(self, at: int) -> Cause:
         if held_by_others(self._lines[at].low):
             return causes.GPU_BUSY
-        return causes.GPU_OOM_SERVING if self._stage(at) is Stage.RUNNING else causes.GPU_OOM_LOADING
+        serves = self.served and at > self._up_at
+        return causes.GPU_OOM_SERVING if serves or self._stage(at) is Stage.RUNNING else causes.GPU_OOM_LOADING
 
     def _stage(self, at: int) -> Stage | None:
         if not self._stages:
@@ -251,7 +259,7 @@ def _sharpened(chosen: Hit, hits: Sequence[Hit]) -> Hit:
         return chosen
     wanted_for = (causes.KV_TOO_SMALL, causes.GPU_OOM_SAMPLER, causes.GPU_OOM_GRAPHS, causes.HOST_OOM)
     after = [hit for hit in hits if chosen.at < hit.at <= chosen.at + WANTED_LINES]
-    better = next((hit for hit in after if hit.cause in wanted_for), None)
+    better = next((hit for hit in after if hit.cause in wanted_for and hit.role is Role.CAUSE), None)
     compute = next((hit for hit in after if hit.cause is causes.GPU_OOM_SERVING), None)
     return better or (replace(chosen, cause=compute.cause) if compute else chosen)
 

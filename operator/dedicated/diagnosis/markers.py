@@ -48,7 +48,6 @@ _REFUSALS = "|".join(
         r"(?:input|prompt|request)\b.{0,60}(?:exceeds|longer than) .{0,40}(?:context|maximum|max_)",  # vllm, sglang, llama.cpp
         r"input validation error: ",  # TGI
         r"the model `[^`]*` does not exist",  # vllm
-        r"no adapter found for|loraadapternotfound",  # vllm
         r"(?:badrequesterror|requestvalidationerror|vllmvalidationerror)\b",
         r"default chat template is no longer allowed",  # transformers, at the first chat
     )
@@ -65,6 +64,8 @@ SERVED = _any(
 )
 """It works on requests, or refuses one for the caller's fault."""
 
+ADAPTER_REFUSED = _any(r"no adapter found for", r"loraadapternotfound")  # vllm
+"""The same of an engine that serves; while it starts, its own arguments name the adapter."""
 REFUSED = re.compile(_REFUSALS)
 """A request that is refused is no failure of the engine, however grave its words."""
 

@@ -10,6 +10,7 @@ from dedicated.lifecycle.access import accessible
 from dedicated.lifecycle.decide import Decision, Verb
 from dedicated.lifecycle.fetched import weights_cached
 from dedicated.lifecycle.observation import Observation
+from dedicated.lifecycle.size import within
 
 T = ConditionType
 MAX_PODS = 20
@@ -20,7 +21,7 @@ def report(seen: Observation, decision: Decision) -> EndpointStatus:
     """The status that tells this observation and this decision."""
     own_pods = [pod for pod in seen.pods if not pod.deleting]
     current = _conditions(seen, decision)
-    return EndpointStatus(
+    told = EndpointStatus(
         id=names.endpoint_id(seen.uid),
         phase=phase(current, decision),
         observed_generation=seen.generation,
@@ -34,6 +35,7 @@ def report(seen: Observation, decision: Decision) -> EndpointStatus:
         revisions=Revisions(serving=decision.serving, target=seen.target) if decision.serving or seen.target else None,
         diagnosis=crashes.remembered(seen, _diagnosis(seen, decision)),
     )
+    return within(told)
 
 
 PLAN_REASONS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from dedicated.controller.deadlines import Deadlines
-from dedicated.controller.queue import KeyQueue
+from dedicated.controller.queue import LONG_AT_ONCE, KeyQueue
 
 
 async def test_many_wakes_before_a_pass_are_one_pass():
@@ -84,3 +84,19 @@ def test_a_deadline_can_be_forgotten():
     deadlines.set("a", 1)
     deadlines.set("a", None)
     assert deadlines.due(9) == []
+
+
+async def test_keys_whose_pass_takes_long_leave_workers_to_the_others():
+    queue = KeyQueue(lambda key: key.startswith("long"))
+    for number in range(100):
+        queue.add(f"long-{number}")
+    out = [await queue.take() for _ in range(LONG_AT_ONCE)]
+    queue.add("other")
+    assert await asyncio.wait_for(queue.take(), 1) == "other"
+    queue.add("resync", hurry=False)
+    assert await asyncio.wait_for(queue.take(), 1) == "resync"
+    waiting = asyncio.create_task(queue.take())
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    queue.done(out[0])
+    assert await asyncio.wait_for(waiting, 1) == f"long-{LONG_AT_ONCE}"
