@@ -186,7 +186,7 @@ def long_hold(request):
         await asyncio.sleep(HOLD_S)
         return web.Response(headers={"X-Dedicated-Endpoint": "e", "X-Dedicated-Address": f"{engine.address}:{engine.port}"})
 
-    with serving_engine("127.0.0.4") as engine, deciding(str(folder / "decisions.sock"), after_a_while) as asked, ThreadPoolExecutor(2) as pool:
+    with serving_engine("127.0.0.4") as engine, deciding(str(folder / "checks.sock"), after_a_while) as asked, ThreadPoolExecutor(2) as pool:
         gateway.start_envoy()
         calls = [pool.submit(gateway.call, "POST", path, b'{"model": "e"}', ALICE, 120) for path in ("/v1/x", "/api/d/e/v1/x")]
         yield lambda: ([call.result().status for call in calls], asked, [got.path for got in engine.received])

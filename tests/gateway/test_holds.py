@@ -212,16 +212,6 @@ def test_a_wake_that_the_api_server_refuses_for_the_moment_is_written_all_the_sa
     wait_until("the wake to be written", lambda: world.written("wake") == ["3"], 10)
 
 
-def test_a_wake_that_is_asked_for_is_answered_as_accepted_however_often(world):
-    world.becomes(ASLEEP, "sleeping", drain={"epoch": 3}, wake={"expectedSeconds": 20})
-    settle(world)
-    world.api.writes.clear()
-    replies = [world.gateway.call("POST", f"/api/d/{world.ids['sleeping']}/wake", key=ALICE) for _ in range(3)]
-    assert [reply.status for reply in replies] == [202] * 3
-    assert json.loads(replies[0].body)["message"] == "Endpoint is SLEEPING and is now WAKING UP; expected in about 20 s."
-    assert world.written("wake") == ["3"]
-
-
 def test_a_stranger_is_never_held_and_wakes_nothing(world):
     world.api.writes.clear()
     began = time.monotonic()

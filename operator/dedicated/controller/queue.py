@@ -2,9 +2,9 @@
 The keyed queue, in the manner of client-go's workqueue.
 
 Theory of operation: a key is *dirty* when somebody asked for it and *running* while a worker has it. Adding a dirty key changes nothing
-(coalescing); adding a running one marks it dirty, and it is handed out again only when its worker is done (single flight), so no wake is lost. Changes
-go before resyncs. Keys whose pass takes long (their engines failed, and logs must be read) have a lane of their own, of which only a few are out at once: a thousand that fail
-together leave most workers to the others.
+(coalescing); adding a running one marks it dirty, and it is handed out again only when its worker is done (single flight), so no wake is lost.
+Changes go before resyncs. Keys whose pass takes long (their engines failed, and logs must be read) have a lane of their own, of which only a few are
+out at once: a thousand that fail together leave most workers to the others.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Any
 from dedicated.gateway.access import CHECK
 from dedicated.gateway.envoy_logs import access_logs
 from dedicated.gateway.envoy_replies import local_replies
-from dedicated.gateway.envoy_routes import CHECK_S, DECISIONS, ENGINES, FILTERS, IDLE_S, MAX_HOLD_S, METADATA, host, retries
+from dedicated.gateway.envoy_routes import CHECK_S, CHECKS, DECISIONS, ENGINES, FILTERS, IDLE_S, MAX_HOLD_S, METADATA, host, retries
 from dedicated.render.dataplane import Plane
 
 Json = dict[str, Any]
@@ -40,7 +40,10 @@ def bootstrap(plane: Plane) -> Json:
         "node": {"id": "gateway", "cluster": "dedicated"},
         "admin": {"address": {"pipe": {"path": plane.admin, "mode": 0o600}}},
         "overload_manager": _overload(plane),
-        "static_resources": {"listeners": [_listener(plane)], "clusters": [_decisions(plane), _engines(plane)]},
+        "static_resources": {
+            "listeners": [_listener(plane)],
+            "clusters": [_service(plane, CHECKS, plane.checks), _service(plane, DECISIONS, plane.decisions), _engines(plane)],
+        },
     }
 
 
@@ -167,7 +170,7 @@ def _check(plane: Plane) -> Json:
         "with_request_body": {"max_request_bytes": plane.max_body_bytes, "allow_partial_message": False},
         "allowed_headers": {"patterns": [{"exact": "prefer"}, {"exact": "x-scale-up-timeout"}, {"exact": "x-request-id"}]},
         "http_service": {
-            "server_uri": {"uri": "http://decisions", "cluster": DECISIONS, "timeout": f"{CHECK_S}s"},
+            "server_uri": {"uri": "http://checks", "cluster": CHECKS, "timeout": f"{CHECK_S}s"},
             "path_prefix": CHECK,
             "retry_policy": retries(),
             "authorization_response": {
@@ -202,15 +205,16 @@ def _breakers(limit: int) -> Json:
     return {"thresholds": [threshold]}
 
 
-def _decisions(plane: Plane) -> Json:
-    address = {"endpoint": {"address": {"pipe": {"path": plane.decisions}}}}
+def _service(plane: Plane, name: str, socket: str) -> Json:
+    """The decision service, by one of its sockets."""
+    address = {"endpoint": {"address": {"pipe": {"path": socket}}}}
     return {
-        "name": DECISIONS,
+        "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
         "circuit_breakers": _breakers(2 * plane.max_connections),
         "typed_extension_protocol_options": _protocol(common_http_protocol_options={"idle_timeout": "30s"}),
-        "load_assignment": {"cluster_name": DECISIONS, "endpoints": [{"lb_endpoints": [address]}]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [address]}]},
     }
 
 

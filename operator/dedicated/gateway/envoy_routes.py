@@ -18,7 +18,7 @@ CHECK_RETRIES = 5
 """With pauses that double from half a second: a decision service that is started again within 5 s fails no call."""
 METADATA = "envoy.filters.http.ext_authz"
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
-ENGINES, DECISIONS = "engines", "decisions"
+ENGINES, CHECKS, DECISIONS = "engines", "checks", "decisions"
 
 NOT_FOR_ENGINES = (
     "cookie",
