@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hack.cluster.go import go_program
 from hack import s3
+from hack.cluster.go import go_program
 from hack.images import builder, model, oci, rootfs
 from hack.tools import REPO, ToolError, cache_dir, locked, run, versions
 
@@ -240,4 +240,10 @@ def _s3(reference: str, archive: Path) -> None:
 
 
 RECIPES: dict[str, Callable[[str, Path], None]] = {"dedicated": _dedicated, "llamacpp": _llamacpp, "stub-engine": _stub, "demo-hub": _hub, "s3": _s3}
-KEYS: dict[str, Callable[[], str]] = {"dedicated": _dedicated_key, "llamacpp": _llamacpp_key, "stub-engine": _stub_key, "demo-hub": _hub_key, "s3": _s3_key}
+KEYS: dict[str, Callable[[], str]] = {
+    "dedicated": _dedicated_key,
+    "llamacpp": _llamacpp_key,
+    "stub-engine": _stub_key,
+    "demo-hub": _hub_key,
+    "s3": _s3_key,
+}
