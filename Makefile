@@ -23,7 +23,7 @@ clean-demo: install ## Remove what the demo made; the cluster stays.
 	@$(PY) -m hack.demo --clean
 
 .PHONY: test
-test: unit test-gateway test-apiserver test-cluster ## Run all tests.
+test: unit test-gateway test-s3 test-apiserver test-cluster ## Run all tests.
 
 ## The inner loop
 
@@ -82,6 +82,10 @@ lock: install ## Resolve the dependencies anew into the lock files.
 .PHONY: test-gateway
 test-gateway: install ## Tests over the real Envoy and the real decision service, on loopback.
 	$(PYTEST) tests/gateway -q
+
+.PHONY: test-s3
+test-s3: install ## Tests of the weights' cache on real S3 servers, on loopback.
+	$(PYTEST) tests/s3 -q
 
 .PHONY: test-apiserver
 test-apiserver: install ## Tests on a real API server and etcd, without a kubelet.

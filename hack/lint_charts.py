@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from dedicated.api import names
+from hack import s3
 from hack.cluster import tools
 from hack.gen_schemas import FOLDER as SCHEMAS
 from hack.install import hub_objects
@@ -79,7 +80,12 @@ def files() -> dict[str, str]:
     paths = [*(REPO / "crds").rglob("*.yaml"), *golden.rglob("*.yaml")]
     found = {str(path.relative_to(REPO)): path.read_text() for path in sorted(paths)}
     specs = {name: golden_spec(text) for name, text in found.items() if name.startswith("tests/golden/") and name.endswith("/spec.yaml")}
-    return {**found, **specs, "hack/install.py hub_objects": yaml.safe_dump(hub_objects("hub:1"))}
+    return {
+        **found,
+        **specs,
+        "hack/install.py hub_objects": yaml.safe_dump(hub_objects("hub:1")),
+        "hack/s3.py objects": yaml.safe_dump(s3.objects("s3:1")),
+    }
 
 
 def kubeconform(manifests: Mapping[str, str]) -> str:

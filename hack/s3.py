@@ -113,3 +113,37 @@ def make_bucket(url: str) -> bool:
     except (BotoCoreError, ClientError):
         return False
     return True
+
+
+NAMESPACE = "dedicated-storage"
+ENDPOINT = f"http://s3.{NAMESPACE}"
+
+
+def objects(image: str) -> dict[str, object]:
+    """SeaweedFS as a Deployment and a Service, for a cluster. What it holds goes with its pod."""
+    labels = {"app.kubernetes.io/name": "s3"}
+    container = {
+        "name": "s3",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": [{"name": "AWS_ACCESS_KEY_ID", "value": KEY}, {"name": "AWS_SECRET_ACCESS_KEY", "value": SECRET}, {"name": "HOME", "value": "/tmp"}],
+        "ports": [{"containerPort": PORT}],
+        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
+        "volumeMounts": [{"name": "data", "mountPath": "/tmp"}],
+        "securityContext": {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]}},
+    }
+    pod = {
+        "containers": [container],
+        "securityContext": {"fsGroup": 65532},
+        "volumes": [{"name": "data", "emptyDir": {}}],
+        "terminationGracePeriodSeconds": 1,
+    }
+    meta = {"name": "s3", "namespace": NAMESPACE}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": meta,
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}},
+    }
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": PORT}]}}
+    return {"apiVersion": "v1", "kind": "List", "items": [deployment, service]}

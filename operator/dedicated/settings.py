@@ -76,6 +76,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
     | DEDICATED_S3_PATH_STYLE | false | whether the bucket goes into the path instead of the host name |
     | DEDICATED_S3_CA_BUNDLE | - | authority that signed the server's certificate; PEM |
     | DEDICATED_S3_SECRET | - | Secret in the system namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; without it the pods' own identity |
+    | DEDICATED_NAMESPACE_UID | - | for `dedicated fetch`: the namespace that weights are kept for which are not everybody's |
     | DEDICATED_ENGINE_ACCOUNT_ANNOTATIONS | {} | annotations of the service account of engine pods, such as a role; JSON |
     | DEDICATED_PORT | 8081 | /livez, /readyz, /metrics |
     | DEDICATED_LOG_LEVEL | info | debug, info, warning, error |

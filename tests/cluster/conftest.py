@@ -11,8 +11,8 @@ from hack.install import install
 from hack.tools import REPO
 from tests.support.cluster import Kubectl
 
-LAST = ["test_installation.py", "test_demo.py", "test_bare_cluster.py"]
-"""The demo installs anew with its own values; the last one kills and ends the cluster."""
+LAST = ["test_weights.py", "test_installation.py", "test_demo.py", "test_bare_cluster.py"]
+"""The weights' tests upgrade the chart, the demo installs anew with its own values; the last one kills and ends the cluster."""
 SETTINGS = {
     "operator__placementSeconds": 8,
     "operator__capacitySeconds": 4,
@@ -33,6 +33,12 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def installation():
     return install(**SETTINGS)
+
+
+@pytest.fixture(scope="session")
+def chart_settings():
+    """What the chart is installed with, for who upgrades it."""
+    return SETTINGS
 
 
 @pytest.fixture

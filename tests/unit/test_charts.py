@@ -166,3 +166,22 @@ def test_an_admin_changes_a_price_and_adds_a_card_of_his_own():
     shown = classes({"acceleratorClasses.overrides": {"h100-80gb": {"pricePerHour": 4.5}, "our-card": own}})
     assert shown["h100-80gb"] == {**CLASSES["h100-80gb"].to_dict(), "pricePerHour": 4.5}
     assert shown["our-card"] == own
+
+
+WEIGHTS = {"weights": VALUE_SETS["weights"]["weights"]}
+
+
+def test_the_operator_and_the_collection_get_the_cache_and_the_gateway_does_not():
+    job = one("CronJob", values=WEIGHTS)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (collect,) = job["containers"]
+    (operator,) = one("Deployment", "dedicated-operator", WEIGHTS)["spec"]["template"]["spec"]["containers"]
+    assert collect["args"] == ["cache", "gc", "--budget=500Gi"]
+    env = {entry["name"]: entry.get("value") for entry in operator["env"]}
+    assert (env["DEDICATED_S3_BUCKET"], env["DEDICATED_S3_SECRET"]) == ("weights", "weights-s3")
+    assert "AWS_SECRET_ACCESS_KEY" in [entry["name"] for entry in collect["env"]]
+    _, containers = gateway(WEIGHTS)
+    assert not [e["name"] for c in containers.values() for e in c["env"] if "S3" in e["name"] or "AWS" in e["name"]]
+
+
+def test_without_a_bucket_there_is_no_collection():
+    assert not [found for found in objects() if found["kind"] == "CronJob" or found["metadata"]["name"].endswith("-weights")]

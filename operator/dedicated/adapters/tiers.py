@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,11 +29,14 @@ from dedicated.api.errors import CacheCorrupt, DedicatedError, HubUnavailable, S
 from dedicated.core.quantities import human_bytes
 from dedicated.weights.fetched import Fetched, Tier
 from dedicated.weights.keys import PUBLIC, Model, filter_name
+from dedicated.weights.manifest import CachedFile
 from dedicated.weights.repository import ModelInfo
 from dedicated.weights.selection import RepoFile, Selection
 
 HUB_S = 5.0
 """How long the hub is waited for where the cache could do without. (seconds)"""
+HUB_AFTER_S = 1.0
+"""How much longer, when all files are here already. (seconds)"""
 POLL_S = 1.0
 STANDSTILL_S = 300.0
 """How long one that fills the cache may make no progress before others stop waiting for it. (seconds)"""
@@ -131,7 +135,9 @@ class _Bringing:
                     raise
             self._note(failure)
             return None
-        disputed = _disputed(hit, await told)
+        await asyncio.wait({told}, timeout=HUB_AFTER_S)
+        disputed = await asyncio.to_thread(_disputed, hit, told.result() if told.done() else None, self.request.directory)
+        told.cancel()
         if disputed:
             await self._reject(hit, disputed)
             return None
@@ -253,14 +259,16 @@ class _Bringing:
                 self.say("cache: this server does not keep conditions of writes, so nobody is waited for")
             elif not await asyncio.to_thread(lease.acquire):
                 lease = await self._wait_for(lease)
-            filling = Filling(self.cache, keys, self.model, chosen.files, lease)
-            await asyncio.to_thread(filling.begin)
-            self._filling = filling
+            self._filling = Filling(self.cache, keys, self.model, chosen.files, lease)
+            await asyncio.to_thread(self._filling.begin)
             if keys.scope != PUBLIC:
                 await asyncio.to_thread(self.cache.note_access, keys, self.model, key_of(self.request.asked().token))
         except (_GoOnAlone, DedicatedError) as failure:
             if isinstance(failure, DedicatedError):
                 self._note(failure)
+            if self._filling:
+                await asyncio.to_thread(self._filling.abandon)
+                self._filling = None
 
     async def _wait_for(self, lease: Lease) -> Lease:
         """
@@ -314,14 +322,18 @@ class _GoOnAlone(Exception):
     """Fetch without filling."""
 
 
-def _disputed(hit: Hit, info: ModelInfo | None) -> list[str]:
+def _disputed(hit: Hit, info: ModelInfo | None, folder: Path) -> list[str]:
     """Files of which the hub says another size or digest than the cache. What the hub does not say is not disputed."""
     if info is None:
         return []
     told = {file.path: file for file in info.files}
-    found = []
-    for file in hit.manifest.files:
-        said = told.get(file.path)
-        if said is None or (said.sized and said.size != file.size) or said.sha256 not in (None, file.sha256):
-            found.append(file.path)
-    return found
+    return [file.path for file in hit.manifest.files if _differs(file, told.get(file.path), folder / file.path)]
+
+
+def _differs(file: CachedFile, said: RepoFile | None, path: Path) -> bool:
+    if said is None or (said.sized and said.size != file.size) or said.sha256 not in (None, file.sha256):
+        return True
+    if said.git_sha1 is None or not path.exists():
+        return False
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() != said.git_sha1

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from dedicated import __version__
+from dedicated.cli.cache import cache
 from dedicated.cli.describe import describe
 from dedicated.cli.diagnose import diagnose
 from dedicated.cli.fetch import fetch
@@ -46,6 +47,7 @@ app.command()(logs)
 app.command()(plan)
 app.command()(diagnose)
 app.add_typer(keys)
+app.add_typer(cache)
 
 
 def main() -> None:

@@ -57,7 +57,8 @@ def is_urgent(old: EndpointStatus, new: EndpointStatus) -> bool:
 
 
 def _urgent(status: EndpointStatus) -> object:
-    summary = [(c.type, c.status, c.reason, c.message) for c in status.conditions if c.type in _SUMMARY]
+    # What a fetch has told is written before its engine comes up, so that each of the two is told.
+    summary = [(c.type, c.status, c.reason, c.message) for c in status.conditions if c.type in (*_SUMMARY, T.WEIGHTS_CACHED)]
     return (status.phase, status.observed_generation, summary, status.diagnosis, status.model, status.revisions, status.ready_replicas)
 
 

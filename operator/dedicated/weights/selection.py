@@ -30,6 +30,8 @@ class RepoFile:
     size: int
     sha256: str | None = None
     sized: bool = True
+    git_sha1: str | None = None
+    """Of files that are not in large-file storage: the sha1 of git's blob."""
 
 
 @dataclass(frozen=True)

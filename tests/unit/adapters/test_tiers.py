@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import threading
 from dataclasses import replace
@@ -15,6 +16,7 @@ from dedicated.adapters.object_store import download as downloading
 from dedicated.adapters.object_store.lease import Lease
 from dedicated.adapters.weights_cache import WeightsCache
 from dedicated.api.endpoint import EngineKind
+from dedicated.core.quantities import canonical_json
 from dedicated.weights.fetched import fetched
 from dedicated.weights.keys import Keys, Model, blob_of, model_of, scope_of
 from hack.hub.faults import Fault as HubFault
@@ -180,20 +182,17 @@ def test_a_wrong_manifest_or_ref_is_not_believed_and_written_anew(start, hub, s3
     assert fetched(start(hub_down=True)[2]).tier == "s3"
 
 
-def test_a_cache_that_somebody_filled_with_other_weights_is_found_out_by_the_hub(start, hub, s3):
+@pytest.mark.parametrize("what", ["safetensors", "config.json"])
+def test_a_cache_that_somebody_filled_with_other_files_is_found_out_by_the_hub(start, hub, s3, what):
     start()
     evil = (hub.root / "acme" / "evil").resolve()
     evil.mkdir()
     for name, content in sharded(hub).items():
-        (evil / name).write_bytes(content[::-1] if name.endswith("safetensors") else content)
+        (evil / name).write_bytes(content[::-1] if name.endswith(what) else content)
     start("acme/evil")
     store, keys = a_store(s3.url), Keys("", "public")
     good, bad = (Model(repo, find(hub.root, repo).commit, "one-form") for repo in ("acme/sharded", "acme/evil"))
     manifest = json.loads(store.get(keys.manifest(json.loads(store.get(keys.ref(bad)).body)["manifest"])).body)
-    import hashlib
-
-    from dedicated.core.quantities import canonical_json
-
     forged = canonical_json({**manifest, "repo": good.repo, "commit": good.commit})
     digest = hashlib.sha256(forged).hexdigest()
     store.put(keys.manifest(digest), forged)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 
 from dedicated.adapters.hub import Hub
 from dedicated.adapters.inventory import InventoryReader
-from dedicated.adapters.kinds import DEPLOYMENT, ENDPOINT, SECRET
+from dedicated.adapters.kinds import DEPLOYMENT, ENDPOINT, NAMESPACE, SECRET
 from dedicated.adapters.store import Store
 from dedicated.adapters.view import Clients
 from dedicated.adapters.world import EndpointWorld
 from dedicated.api.conditions import find
 from dedicated.api.endpoint import EngineKind
+from dedicated.api.s3 import S3Location
 from dedicated.api.status import ConditionType, EndpointStatus
 from dedicated.controller.reconcile import reconcile
 from dedicated.diagnosis.evidence import Limits
@@ -235,3 +237,24 @@ async def test_a_mirror_that_tells_nothing_of_access_leaves_it_unknown_and_is_tr
     one.token("hf_member")
     assert await one.look() == "building EngineStarting"
     assert (one.accessible.status, one.replicas) == ("Unknown", [1]) and "does not tell" in one.accessible.message
+
+
+WEIGHTS = replace(PLATFORM, weights=S3Location("weights"))
+
+
+@pytest.mark.parametrize(
+    ("platform", "then"), [(PLATFORM, "failed HubUnavailable"), (WEIGHTS, "building EngineStarting")], ids=["no cache", "a cache"]
+)
+async def test_while_the_hub_is_away_a_restart_of_what_was_proven_is_left_to_the_cache(url, server, platform, then):
+    one = Endpoint(server, url)
+    one.clients = replace(one.clients, platform=platform)
+    one.kube.put(NAMESPACE, {"metadata": {"name": "team-a"}})
+    one.token("hf_member")
+    assert await one.look() == "building EngineStarting"
+    manifest = one.store.all(ENDPOINT)[0]
+    one.kube.remove(DEPLOYMENT, one.kube.all(DEPLOYMENT)[0]["metadata"]["name"])
+    one.kube.put(ENDPOINT, {**manifest, "metadata": {**manifest["metadata"], "generation": 1}})
+    server.faults = [Fault(status=503)]
+    found = await one.look(later_s=2000)
+    assert found == then or (platform is PLATFORM and "HubUnavailable" in found)
+    assert bool(one.kube.all(DEPLOYMENT)) == (platform is WEIGHTS)

@@ -38,3 +38,17 @@ def test_a_transition_is_told_once(old, new, told):
 def test_the_name_of_a_pod_can_wait_and_a_ready_replica_cannot():
     assert not is_urgent(EndpointStatus(phase=Phase.UP), EndpointStatus(phase=Phase.UP, replicas=1))
     assert is_urgent(EndpointStatus(phase=Phase.UP), EndpointStatus(phase=Phase.UP, ready_replicas=1))
+
+
+def cached(reason, message, phase=Phase.BUILDING):
+    found = status(phase)
+    found.conditions.append(Condition(type="WeightsCached", status="True", reason=reason, message=message))
+    return found
+
+
+def test_a_cache_that_was_wrong_is_told_once_and_one_that_was_right_is_not():
+    found = transition(status(Phase.BUILDING), cached("CacheCorrupt", "Commit a: one file was wrong."))
+    assert (found.reason, found.warning) == ("CacheCorrupt", True) and "one file was wrong" in found.message
+    assert transition(cached("CacheCorrupt", "m"), cached("CacheCorrupt", "m")) is None
+    assert transition(status(Phase.BUILDING), cached("AllReady", "m")) is None
+    assert is_urgent(status(Phase.BUILDING), cached("CacheCorrupt", "m"))

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from dedicated.api.errors import InvalidSpec
+from dedicated.api.s3 import S3Location
 from dedicated.api.status import Plan
 from dedicated.lifecycle.manifests import covers, manifest_hash, with_hash
 from dedicated.planner.catalogue import CLASSES
+from dedicated.render.cache import credentials
 from dedicated.render.devices import claims_are_used, devices
 from dedicated.render.engines import launch
-from dedicated.render.isolation import engine_key, key_secret, network_policy
+from dedicated.render.isolation import engine_key, key_secret, network_policy, service_account
 from dedicated.render.nodes import tolerations
 from dedicated.render.workload import deployment
 from hack.gen_golden import case_text
@@ -124,3 +126,42 @@ def test_an_amd_device_is_an_extended_resource_also_where_nvidias_are_claimed():
     planned = wanted(a_spec(hardware={}), plan=Plan(accelerator="mi300x", count=8), accelerator_class=CLASSES["mi300x"])
     assert devices(planned, replace(PLATFORM, claims=True)).resources == {"amd.com/gpu": "8"}
     assert {"key": "amd.com/gpu", "operator": "Exists"} in tolerations(planned)
+
+
+CACHED = replace(
+    PLATFORM,
+    weights=S3Location("weights", endpoint="https://s3.example", path_style=True),
+    weights_credentials=(("AWS_ACCESS_KEY_ID", "writer"), ("AWS_SECRET_ACCESS_KEY", "writerwriter")),
+)
+TEAM = "1c9a8e1f-6d8b-4a7f-8e54-4b9b2e2a3d66"
+
+
+def pod_of(platform):
+    template = deployment(wanted(namespace_uid=TEAM), 1, platform)["spec"]["template"]
+    (fetch,), (engine,) = template["spec"]["initContainers"], template["spec"]["containers"]
+    return template, {entry["name"]: entry for entry in fetch["env"]}, {entry["name"]: entry for entry in engine["env"]}
+
+
+def test_the_container_that_fetches_gets_the_cache_and_the_engine_does_not():
+    _, fetch, engine = pod_of(CACHED)
+    secret = credentials(wanted(), CACHED)
+    assert fetch["DEDICATED_S3_BUCKET"]["value"] == "weights" and fetch["DEDICATED_NAMESPACE_UID"]["value"] == TEAM
+    assert fetch["AWS_SECRET_ACCESS_KEY"]["valueFrom"]["secretKeyRef"]["name"] == secret["metadata"]["name"]
+    assert not [name for name in engine if "S3" in name or "AWS" in name]
+    assert set(secret["data"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} and secret["metadata"]["ownerReferences"]
+    assert "writerwriter" not in repr(CACHED), "credentials are in no representation"
+
+
+def test_without_a_cache_nothing_of_it_is_rendered():
+    template, fetch, _ = pod_of(PLATFORM)
+    assert not [name for name in fetch if "S3" in name or "AWS" in name] and credentials(wanted(), PLATFORM) is None
+    assert "annotations" not in template["metadata"] and "annotations" not in service_account("team-a", PLATFORM)["metadata"]
+
+
+def test_an_identity_of_the_cloud_needs_no_secret_and_is_kept_out_of_the_engine():
+    role = (("eks.amazonaws.com/role-arn", "arn:aws:iam::1:role/weights"),)
+    platform = replace(CACHED, weights_credentials=(), engine_account_annotations=role)
+    template, fetch, _ = pod_of(platform)
+    assert credentials(wanted(), platform) is None and "AWS_ACCESS_KEY_ID" not in fetch
+    assert template["metadata"]["annotations"] == {"eks.amazonaws.com/skip-containers": "engine"}
+    assert service_account("team-a", platform)["metadata"]["annotations"] == dict(role)

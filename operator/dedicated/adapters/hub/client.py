@@ -215,4 +215,5 @@ def _license(said: Mapping[str, Any]) -> str | None:
 def _file(found: Mapping[str, Any]) -> RepoFile:
     lfs = found.get("lfs") or {}
     size = lfs.get("size", found.get("size"))
-    return RepoFile(found["rfilename"], int(size or 0), lfs.get("sha256"), sized=isinstance(size, int))
+    git = found.get("blobId") if not lfs and isinstance(found.get("blobId"), str) else None
+    return RepoFile(found["rfilename"], int(size or 0), lfs.get("sha256"), sized=isinstance(size, int), git_sha1=git)

@@ -14,6 +14,7 @@ import boto3
 from botocore.config import Config
 
 from dedicated.adapters.object_store.errors import Absent, NotWon, translated
+from dedicated.api.errors import ObjectStoreUnavailable
 from dedicated.api.s3 import KEY_ID, SECRET_KEY, SESSION_TOKEN, S3Location
 
 MOST_SMALL = 64 * 1024 * 1024
@@ -194,6 +195,19 @@ class ObjectStore:
                 self._call("abort_multipart_upload", Key=key, UploadId=upload)
         except Absent:
             return
+
+    def abort_stale_uploads(self, prefix: str, older_than_s: float) -> int:
+        """End unfinished uploads of keys that begin so; answers how many. A server that does not tell of such has a rule of its own."""
+        try:
+            with translated(self.where):
+                answer = self._call("list_multipart_uploads", Prefix=prefix)
+        except (Absent, ObjectStoreUnavailable):
+            return 0
+        now = _date(answer)
+        stale = [upload for upload in answer.get("Uploads") or [] if now - upload["Initiated"].timestamp() > older_than_s]
+        for upload in stale:
+            self.abort_upload(upload["Key"], upload["UploadId"])
+        return len(stale)
 
     def _call(self, method: str, **arguments: Any) -> Any:
         return getattr(self._s3, method)(Bucket=self.location.bucket, **arguments)

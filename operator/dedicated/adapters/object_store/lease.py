@@ -74,7 +74,7 @@ class Lease:
             return True
         except NotWon:
             now = self.held()
-        if now is None or now.age_s < self._ttl_s:
+        if now is None or (now.age_s < self._ttl_s and now.holder != self._holder):  # ours: from before this container was restarted
             return False
         try:
             self._epoch = now.epoch + 1

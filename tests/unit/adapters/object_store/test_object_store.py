@@ -268,6 +268,13 @@ def test_a_lease_that_ran_out_is_taken_over_once_and_its_holder_learns_of_it(sto
     heirs[0].release()
 
 
+def test_a_container_that_was_restarted_goes_on_with_the_lease_of_its_pod(store):
+    assert Lease(store, "lease", "pod-1", renew_s=60).acquire()
+    again = Lease(store, "lease", "pod-1", renew_s=60)
+    assert again.acquire() and again.held().epoch == 2
+    again.release()
+
+
 def test_a_lease_whose_answer_was_lost_is_still_ours(store, s3):
     s3.faults = [Fault("PUT", "lease", lose_answer=True)]
     lease = Lease(store, "lease", "a", renew_s=60)
