@@ -35,6 +35,8 @@ from hack.tools import say
 NODE = "bench-node"
 LINES = 400
 AT_ONCE = 16
+BEAT_S = 4.0
+"""Less than the 20 s after which a node is taken for lost."""
 Manifest = dict[str, Any]
 
 
@@ -111,14 +113,14 @@ class Bench:
         self._kube = kube
 
     async def node(self, port: int) -> None:
-        """A node whose kubelet is ours."""
+        """A node whose kubelet is ours, and which beats for ever."""
         await self._post("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
-        status = {
-            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
-            "conditions": [{"type": "Ready", "status": "True"}],
-        }
-        await self._patch_status(f"/api/v1/nodes/{NODE}", status)
+        endpoints = {"daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}
+        addresses = {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}
+        while True:
+            ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": rfc3339(time.time())}
+            await self._patch_status(f"/api/v1/nodes/{NODE}", {**addresses, **endpoints, "conditions": [ready]})
+            await asyncio.sleep(BEAT_S)
 
     async def create(self, name: str, count: int) -> None:
         """Endpoints, and each one's pod bound to the node."""
@@ -204,7 +206,7 @@ async def measure(plane: ControlPlane, port: int, failing: int, healthy: int, ed
     """Latencies in quiet and beside failures; how long until all were named; and how many logs were recorded."""
     kube = await KubeApi.connect(str(plane.kubeconfig))
     bench = Bench(kube)
-    await bench.node(port)
+    beating = asyncio.create_task(bench.node(port))
     await bench.create("healthy", healthy)
     await bench.create("failing", failing)
     await bench.become("healthy", running(), True)
@@ -219,6 +221,7 @@ async def measure(plane: ControlPlane, port: int, failing: int, healthy: int, ed
         beside += await bench.edits(healthy, 10)
     await breaking
     named_s, recorded = time.monotonic() - began, await bench.recorded()
+    beating.cancel()
     await kube.close()
     return quiet, beside, named_s, recorded
 

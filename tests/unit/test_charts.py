@@ -166,3 +166,12 @@ def test_an_admin_changes_a_price_and_adds_a_card_of_his_own():
     shown = classes({"acceleratorClasses.overrides": {"h100-80gb": {"pricePerHour": 4.5}, "our-card": own}})
     assert shown["h100-80gb"] == {**CLASSES["h100-80gb"].to_dict(), "pricePerHour": 4.5}
     assert shown["our-card"] == own
+
+
+def test_recorded_logs_are_for_those_who_may_edit_and_not_for_all_who_may_view():
+    text = (REPO / "charts" / "dedicated" / "templates" / "operator" / "rbac.yaml").read_text()
+    roles = {
+        part.split("name: {{ .Release.Name }}-")[1].split()[0]: part for part in text.split("---") if "endpointlogs]" in part or "aggregate" in part
+    }
+    assert "aggregate-to-view" in roles["endpoints-view"] and "endpointlogs" not in roles["endpoints-view"]
+    assert "aggregate-to-edit" in roles["endpoint-logs"] and "aggregate-to-view" not in roles["endpoint-logs"]
