@@ -169,8 +169,8 @@ def _resources(wanted: Wanted, asked: Devices) -> Manifest:
 
 def _probes(start: Launch, startup_s: float) -> Manifest:
     """
-    The operator, which can tell slow from stuck, judges a start. The startup probe ends one only where no operator has for a day, or for ten times the
-    budget; liveness begins only after it.
+    The operator, which can tell slow from stuck, judges a start. The startup probe ends one only where no operator has for a day, or for ten times
+    the budget; liveness begins only after it.
     """
     get = {"httpGet": {"path": start.health_path, "port": PORT_NAME}}
     return {
