@@ -16,7 +16,7 @@ from tests.support.pods import OURS
 FOLDER = REPO / "tests" / "fixtures" / "logs"
 ROWS = [row for row in csv.DictReader((FOLDER / "index.csv").read_text().splitlines()) if not row["pod"]]
 """Those whose log alone tells: no pod was killed, evicted or kept from starting."""
-AT_ONCE = 13
+AT_ONCE = 6
 ONLY_THAT_IT_ENDED = {Reason.ENGINE_EXITED, Reason.CRASH_LOOP}
 
 
