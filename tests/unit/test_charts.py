@@ -85,6 +85,7 @@ def test_the_gateway_may_read_what_it_routes_by_and_write_leases_and_last_use_al
     found = {(kind, namespace, resource): rule["verbs"] for kind, namespace, rule in rules for resource in rule["resources"]}
     assert found == {
         ("ClusterRole", None, "inferenceendpoints"): ["list", "watch"],
+        ("ClusterRole", None, "endpointlogs"): ["get"],
         ("ClusterRole", None, "endpointslices"): ["list", "watch"],
         ("Role", "dedicated-system", "apikeys"): ["list", "watch"],
         ("Role", "dedicated-system", "apikeys/status"): ["patch"],
