@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
 
 import pytest
 
@@ -17,6 +16,7 @@ from tests.support.pods import OURS
 FOLDER = REPO / "tests" / "fixtures" / "logs"
 ROWS = [row for row in csv.DictReader((FOLDER / "index.csv").read_text().splitlines()) if not row["pod"]]
 """Those whose log alone tells: no pod was killed, evicted or kept from starting."""
+AT_ONCE = 6
 ONLY_THAT_IT_ENDED = {Reason.ENGINE_EXITED, Reason.CRASH_LOOP}
 
 
@@ -29,23 +29,36 @@ def name_of(row) -> str:
     return row["file"].removesuffix(".txt")
 
 
+def named(kubectl, name):
+    """The diagnosis of the engine's own end: a busy node may not have started it in time at first, and it is tried again."""
+
+    def there() -> bool:
+        found = kubectl.status(name).diagnosis
+        return found is not None and found.given_up and found.reason != Reason.START_DEADLINE_EXCEEDED
+
+    wait_until(f"{name} to be diagnosed", there, 240)
+    return kubectl.status(name).diagnosis
+
+
 @pytest.fixture
 def engines(kubectl, stub):
-    """One endpoint a tail, all at once: the cases run side by side."""
-    kubectl.apply(*(endpoint(name_of(row), engine=stub(f"--log-text={words(row)}", "--exit-after=200ms")) for row in ROWS))
+    """One endpoint a tail; many at once, as many as a small node starts in time."""
+    for first in range(0, len(ROWS), AT_ONCE):
+        some = ROWS[first : first + AT_ONCE]
+        kubectl.apply(*(endpoint(name_of(row), engine=stub(f"--log-text={words(row)}", "--exit-after=200ms")) for row in some))
+        for row in some:
+            named(kubectl, name_of(row))
     return {row["file"]: row for row in ROWS}
 
 
 def test_an_engine_that_ends_with_a_real_tail_is_named_and_gives_its_hardware_back(kubectl, engines):
-    wrong, began = [], time.monotonic()
+    wrong = []
     for row in engines.values():
-        status, expected = kubectl.wait(name_of(row), "failed", 240), conclude(words(row))
-        found = status.diagnosis
+        found, expected = named(kubectl, name_of(row)), conclude(words(row))
         same = found.reason == expected.reason or {found.reason, expected.reason or Reason.ENGINE_EXITED} <= ONLY_THAT_IT_ENDED
         given_up_for_good = found.next_attempt_at is None
         right = same and found.exit_code == 1 and found.container == "engine" and found.log_tail and found.retryable != given_up_for_good
         wrong += [] if right else [(row["file"], row["coarse"], found.to_dict())]
-    print(f"{len(engines)} tails named in {time.monotonic() - began:.0f} s")
     assert wrong == []
     permanent = {name_of(row) for row in engines.values() if not kubectl.status(name_of(row)).diagnosis.retryable}
     assert len(permanent) >= 12

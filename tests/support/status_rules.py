@@ -25,7 +25,7 @@ def broken_rules(status: EndpointStatus, generation: int) -> list[str]:
         "a stalled endpoint has a diagnosis": stalled is None or status.diagnosis is not None,
         "a Stalled message ends with the next step": not (stalled and status.diagnosis) or stalled.message.endswith(status.diagnosis.next_step[-40:]),
         "every diagnosis ends in a next step": status.diagnosis is None
-        or (status.diagnosis.next_step.endswith((".", "!", "?")) and len(status.diagnosis.next_step.split()) > 2),
+        or (status.diagnosis.next_step.endswith((".", "!", "?")) and len(status.diagnosis.next_step.split()) > 1),
         "no field is null": None not in _leaves(status.to_dict()),
     }
     return [rule for rule, holds in rules.items() if not holds]

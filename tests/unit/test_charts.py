@@ -85,6 +85,7 @@ def test_the_gateway_may_read_what_it_routes_by_and_write_leases_and_last_use_al
     found = {(kind, namespace, resource): rule["verbs"] for kind, namespace, rule in rules for resource in rule["resources"]}
     assert found == {
         ("ClusterRole", None, "inferenceendpoints"): ["list", "watch"],
+        ("ClusterRole", None, "endpointlogs"): ["get"],
         ("ClusterRole", None, "endpointslices"): ["list", "watch"],
         ("Role", "dedicated-system", "apikeys"): ["list", "watch"],
         ("Role", "dedicated-system", "apikeys/status"): ["patch"],
@@ -185,3 +186,12 @@ def test_the_operator_and_the_collection_get_the_cache_and_the_gateway_does_not(
 
 def test_without_a_bucket_there_is_no_collection():
     assert not [found for found in objects() if found["kind"] == "CronJob" or found["metadata"]["name"].endswith("-weights")]
+
+
+def test_recorded_logs_are_for_those_who_may_edit_and_not_for_all_who_may_view():
+    text = (REPO / "charts" / "dedicated" / "templates" / "operator" / "rbac.yaml").read_text()
+    roles = {
+        part.split("name: {{ .Release.Name }}-")[1].split()[0]: part for part in text.split("---") if "endpointlogs]" in part or "aggregate" in part
+    }
+    assert "aggregate-to-view" in roles["endpoints-view"] and "endpointlogs" not in roles["endpoints-view"]
+    assert "aggregate-to-edit" in roles["endpoint-logs"] and "aggregate-to-view" not in roles["endpoint-logs"]

@@ -78,7 +78,7 @@ _CONTAINER = (
         ("tgi", r"shard process was signaled to shutdown with signal 9", "TGI launcher/src/main.rs"),
         ("torch", r"defaultcpuallocator: (?:can't|not enough) (?:allocate )?memory", "c10/core/impl/alloc_cpu.cpp"),
         ("torch", r"defaultcpuallocator: not enough memory", "c10/core/impl/alloc_cpu.cpp"),
-        ("any", r"cannot allocate memory", "errno 12 (ENOMEM)"),
+        ("any", r"^(?!.*(?:ibv_|mlock)).*cannot allocate memory", "errno 12 (ENOMEM); of InfiniBand and mlock it is a limit of locked memory"),
         ("python", r"unable to allocate [\d.]+ [kmgt]ib for an array", "numpy: _ArrayMemoryError"),
         ("any", r"std::bad_alloc", "C++ library"),
         ("rust", r"memory allocation of \d+ bytes failed", "Rust alloc error handler"),
@@ -516,6 +516,7 @@ _ARGUMENTS = (
 _MACHINE = (
     *_rows(
         c.DRIVER,
+        ("torch", r"unexpected error from cudagetdevicecount", "torch/csrc/cuda: errors 802, 803, 999"),
         ("torch", r"cudnn version incompatibility", "torch/backends/cudnn/__init__.py"),
         ("torch", r"driver on your system is too old", "torch/cuda/__init__.py"),
         ("cuda", r"cuda driver version is insufficient", "CUDA runtime: error 35"),

@@ -36,8 +36,9 @@ def crash_times(seen: Observation) -> tuple[float, ...]:
 
 
 def _crashes(seen: Observation, serving: str | None) -> Sequence[Termination]:
-    """Ends of runs of the revision that serves."""
-    engines = [pod.container(names.ENGINE_CONTAINER) for pod in seen.pods if serving and pod.revision == serving]
+    """Ends of runs of the revision that serves; an engine that is told to go does not crash."""
+    stays = [pod for pod in seen.pods if serving and pod.revision == serving and not pod.deleting]
+    engines = [pod.container(names.ENGINE_CONTAINER) for pod in stays]
     return [ended for engine in engines if engine for ended in (engine.terminated, engine.last) if ended and ended.bad]
 
 

@@ -22,6 +22,7 @@ ENGINE_USER = 65532
 PRESTOP_S = 5
 """How long a pod that is going keeps answering, so that routes to it can be taken away first. (seconds)"""
 PROBE_PERIOD_S = 2
+DAY_S = 86_400
 PORT_NAME = "http"
 
 
@@ -174,8 +175,8 @@ def _resources(wanted: Wanted, asked: Devices) -> Manifest:
 
 def _probes(start: Launch, startup_s: float) -> Manifest:
     """
-    The operator, which can tell slow from stuck, judges a start. The startup probe ends one only where no operator has for ten times the budget;
-    liveness begins only after it.
+    The operator, which can tell slow from stuck, judges a start. The startup probe ends one only where no operator has for a day, or for ten times
+    the budget; liveness begins only after it.
     """
     get = {"httpGet": {"path": start.health_path, "port": PORT_NAME}}
     return {
@@ -183,7 +184,7 @@ def _probes(start: Launch, startup_s: float) -> Manifest:
             **get,
             "periodSeconds": PROBE_PERIOD_S,
             "timeoutSeconds": 2,
-            "failureThreshold": math.ceil(startup_s * 10 / PROBE_PERIOD_S) + 5,
+            "failureThreshold": math.ceil(max(startup_s * 10, DAY_S) / PROBE_PERIOD_S),
         },
         "readinessProbe": {**get, "periodSeconds": PROBE_PERIOD_S, "timeoutSeconds": 2, "failureThreshold": 3},
         "livenessProbe": {**get, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},

@@ -15,7 +15,7 @@ from hack.tools import REPO, ToolError
 
 ALL_KINDS = [(api_version, kind) for api_version, kinds in KINDS.items() for kind in kinds]
 OURS = ("inference.dedicated.dev/v1alpha1", "InferenceEndpoint")
-OUR_KINDS = [OURS, (OURS[0], "AcceleratorClass"), (OURS[0], "ApiKey")]
+OUR_KINDS = [OURS, (OURS[0], "AcceleratorClass"), (OURS[0], "ApiKey"), (OURS[0], "EndpointLog")]
 
 
 def deployment(**spec):

@@ -112,6 +112,12 @@ def test_a_changed_spec_forgets_the_crashes():
     assert report(seen, decide(seen)).diagnosis is None
 
 
+def test_an_engine_that_is_told_to_go_does_not_crash():
+    going = a_pod(deleting=True, containers=(an_engine(terminated=Termination(143, "Error", "", NOW - 60, NOW - 1)),))
+    seen = an_observation(pods=(a_pod(ready=True), going), status=serving(TARGET), workloads=workloads(**{TARGET: 1}))
+    assert report(seen, decide(seen)).diagnosis is None
+
+
 def test_a_start_that_fails_is_no_crash_of_what_serves():
     pods = (a_pod(containers=(an_engine(waiting_reason="CrashLoopBackOff", last=crash(NOW - 1, 5), restarts=1),)),)
     seen = an_observation(
