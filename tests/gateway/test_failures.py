@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from tests.gateway.conftest import ALICE, settle
 from tests.support.cluster import wait_until
-from tests.support.engine import sends, streams
+from tests.support.engine import sends, streams, streams_until
 from tests.support.gateway import a_slice, an_endpoint
 
 COMMUNICATION = "Failed to communicate with inference engine"
@@ -110,7 +111,8 @@ def test_without_a_decision_service_every_call_is_the_sentence_for_our_own_failu
 
 
 def test_what_is_in_flight_is_known_again_after_a_restart(world, own):
-    world.engine.behave = streams(*[b"data: x\n\n"] * 240, gap_s=0.05)
+    ends = threading.Event()
+    world.engine.behave = streams_until(ends)
 
     def one():
         return own.chat(world.ids["up"], ALICE)
@@ -121,6 +123,7 @@ def test_what_is_in_flight_is_known_again_after_a_restart(world, own):
         own.kill_decisions()
         own.start_decisions()
         wait_until("three streams again", lambda: "dedicated_gateway_in_flight_requests 3.0" in own.metrics(), 8, own.metrics)
+        ends.set()
         assert all(call.result().status == 200 for call in calls)
     wait_until("none", lambda: "dedicated_gateway_in_flight_requests 0.0" in own.metrics(), 5, own.metrics)
 

@@ -68,7 +68,7 @@ def _overload(plane: Plane) -> Json:
     }
     heap = {"@type": f"{monitors}.fixed_heap.v3.FixedHeapConfig", "max_heap_size_bytes": plane.max_heap_bytes}
     return {
-        "refresh_interval": "0.25s",
+        "refresh_interval": "0.1s",
         "buffer_factory_config": {"minimum_account_to_track_power_of_two": TRACKED_POWER},
         "resource_monitors": [
             {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": connections},
