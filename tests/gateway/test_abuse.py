@@ -187,7 +187,7 @@ def test_bodies_that_would_fill_the_memory_are_cut_off_and_the_gateway_lives(wor
             return connection
 
         peak = 0.0
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor(8) as pool:
             open_ones = []
             for found in pool.map(upload, range(60)):
                 open_ones += [found] if found else []
