@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import tempfile
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +20,15 @@ from dedicated.adapters.kinds import API_KEY, ENDPOINT, ENDPOINT_SLICE, LEASE
 from tests.support.cluster import wait_until
 from tests.support.engine import Engine, serving_engine
 from tests.support.fakeapi import FakeApi, serving_api
-from tests.support.gateway import TEAM, Gateway, a_gateway, a_key, a_secret, a_slice, an_endpoint, id_of
+from tests.support.gateway import TEAM, Gateway, Reply, a_gateway, a_key, a_secret, a_slice, an_endpoint, id_of
 from tests.support.tokens import AUDIENCE, ISSUER, Signer
 
 HOLD_S = 90.0
-LONG_HOLD = "test_a_hold_of_90_seconds_on_each_route_is_one_check_and_one_answer"
+SILENT_S = 60.0
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.name == LONG_HOLD)
+    items.sort(key=lambda item: "long_hold" in getattr(item, "fixturenames", ()))
     for item in items:
         if "gateway" in Path(item.fspath).parts and "unit" not in Path(item.fspath).parts:
             item.add_marker(pytest.mark.gateway)
@@ -169,26 +171,70 @@ def deciding(path, decide):
     thread.join(5)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def long_hold(request):
-    """
-    Two calls that are held for 90 s in their check by an Envoy of their own, while the other tests run; a function waits for their end.
+@dataclass
+class Waits:
+    """What takes long and is under way while the other tests run."""
 
-    Only the time is long: started with the first test of the tier and looked at with the last, it costs next to nothing.
+    calls: dict[str, list[Future]]
+    asked: list[str]
+    engine: Engine
+
+    def statuses(self, which):
+        """Of the answers, once they are there."""
+        return [call.result().status for call in self.calls[which]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def long_waits(request):
     """
-    if not any(item.name == LONG_HOLD for item in request.session.items):
+    Calls that take a minute and more, by an Envoy and a decision service of their own, begun with the first test of the tier.
+
+    Only the time is long: looked at with the last tests, they cost next to nothing.
+    """
+    if not any("long_hold" in getattr(item, "fixturenames", ()) for item in request.session.items):
         yield None
         return
     folder = Path(tempfile.mkdtemp(prefix="gw"))
     gateway = Gateway(folder / "kubeconfig", folder)
 
-    async def after_a_while(_request):
-        await asyncio.sleep(HOLD_S)
+    async def after_a_while(request):
+        await asyncio.sleep(0 if "silent" in request.path else HOLD_S)
         return web.Response(headers={"X-Dedicated-Endpoint": "e", "X-Dedicated-Address": f"{engine.address}:{engine.port}"})
 
-    with serving_engine("127.0.0.4") as engine, deciding(str(folder / "checks.sock"), after_a_while) as asked, ThreadPoolExecutor(2) as pool:
+    async def late(request, _body):
+        await asyncio.sleep(SILENT_S if request.path == "/v1/silent" else 0)
+        return web.json_response({})
+
+    with serving_engine("127.0.0.4") as engine, deciding(str(folder / "checks.sock"), after_a_while) as asked, ThreadPoolExecutor(4) as pool:
+        engine.behave = late
         gateway.start_envoy()
-        calls = [pool.submit(gateway.call, "POST", path, b'{"model": "e"}', ALICE, 120) for path in ("/v1/x", "/api/d/e/v1/x")]
-        yield lambda: ([call.result().status for call in calls], asked, [got.path for got in engine.received])
+
+        def called(path):
+            return pool.submit(gateway.call, "POST", path, b'{"model": "e"}', ALICE, 120)
+
+        calls = {"held": [called("/v1/x"), called("/api/d/e/v1/x")], "silent": [called("/api/d/e/v1/silent")]}
+        yield Waits({**calls, "slow headers": [pool.submit(slow_headers, gateway)]}, asked, engine)
         gateway.stop()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def long_hold(long_waits):
+    """What takes long; asked for by the tests that come last."""
+    return long_waits
+
+
+def slow_headers(gateway):
+    """A caller that never ends its headers; answers what it got, and after how long."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as connection:
+        connection.sendall(b"POST /v1/x HTTP/1.1\r\nHost: a\r\n")
+        began = time.monotonic()
+        return reply_of(connection.recv(65536)), time.monotonic() - began
+
+
+def reply_of(data):
+    """The first reply in what came over a connection."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return Reply(int(first.split()[1]), headers, body[: int(headers.get("content-length", 0))])

@@ -143,7 +143,7 @@ def test_a_caller_that_leaves_frees_its_place_and_the_wake_goes_on(world):
     connection.sock.shutdown(socket.SHUT_RDWR)
     connection.close()
     wait_until("the place to be free", lambda: "dedicated_gateway_waiting_requests 0.0" in world.gateway.metrics(), 1, every_s=0.02)
-    assert len(world.written("wake")) == 1
+    wait_until("the wake", lambda: len(world.written("wake")) == 1, 5, every_s=0.02)
     with calling(1, call, world) as (answer,):
         held(world.gateway, 1)
         wakes(world)
@@ -269,8 +269,16 @@ def test_a_wake_that_another_gateway_asked_for_is_not_asked_for_again(world, own
 
 @pytest.mark.timeout(150)
 def test_a_hold_of_90_seconds_on_each_route_is_one_check_and_one_answer(long_hold):
-    """It has been under way since the first test of the tier: see `conftest.long_hold`."""
-    statuses, asked, received = long_hold()
-    assert statuses == [200, 200]
-    assert sorted(asked) == ["/check/api/d/e/v1/x", "/check/v1/x"]
-    assert received == ["/v1/x", "/v1/x"]
+    """It has been under way since the first test of the tier: see `conftest.long_waits`."""
+    assert long_hold.statuses("held") == [200, 200]
+    assert sorted(path for path in long_hold.asked if "silent" not in path) == ["/check/api/d/e/v1/x", "/check/v1/x"]
+    assert [got.path for got in long_hold.engine.received if got.path != "/v1/silent"] == ["/v1/x", "/v1/x"]
+
+
+def test_a_call_whose_engine_is_silent_for_a_minute_is_one_call(long_hold):
+    assert long_hold.statuses("silent") == [200] and len([got for got in long_hold.engine.received if got.path == "/v1/silent"]) == 1
+
+
+def test_headers_that_come_slowly_are_given_up_after_ten_seconds(long_hold):
+    reply, lasted_s = long_hold.calls["slow headers"][0].result()
+    assert (reply.status, reply.error) == (408, "The request did not arrive in time.") and 8 < lasted_s < 20

@@ -32,6 +32,8 @@ ENGINE_IDLE_S = 4
 BUFFER_BYTES = 256 * 1024
 """Per connection and direction, before the sender has to wait."""
 MAX_HEADERS = 100
+TRACKED_POWER = 20
+"""Calls that keep 2^20 bytes or more are ended first where memory runs short."""
 
 
 def bootstrap(plane: Plane) -> Json:
@@ -66,18 +68,31 @@ def _overload(plane: Plane) -> Json:
     }
     heap = {"@type": f"{monitors}.fixed_heap.v3.FixedHeapConfig", "max_heap_size_bytes": plane.max_heap_bytes}
     return {
-        "refresh_interval": "0.25s",
+        "refresh_interval": "0.1s",
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": TRACKED_POWER},
         "resource_monitors": [
             {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": connections},
             {"name": "envoy.resource_monitors.fixed_heap", "typed_config": heap},
         ],
-        "actions": [_at_heap("shrink_heap", 0.8), _at_heap("disable_http_keepalive", 0.9), _at_heap("stop_accepting_requests", 0.95)],
+        "actions": [
+            _at_heap("shrink_heap", 0.8),
+            _largest_first(0.85, 0.95),
+            _at_heap("disable_http_keepalive", 0.9),
+            _at_heap("stop_accepting_requests", 0.95),
+        ],
     }
 
 
 def _at_heap(action: str, share: float) -> Json:
     trigger = {"name": "envoy.resource_monitors.fixed_heap", "threshold": {"value": share}}
     return {"name": f"envoy.overload_actions.{action}", "triggers": [trigger]}
+
+
+def _largest_first(share: float, all_of_them: float) -> Json:
+    """Calls that keep much are ended, those that keep most before; nothing else bounds bodies that are being read and never end."""
+    scaled = {"scaling_threshold": share, "saturation_threshold": all_of_them}
+    trigger = {"name": "envoy.resource_monitors.fixed_heap", "scaled": scaled}
+    return {"name": "envoy.overload_actions.reset_high_memory_stream", "triggers": [trigger]}
 
 
 def _listener(plane: Plane) -> Json:

@@ -34,6 +34,18 @@ NOT_FOR_ENGINES = (
 )
 """Headers of the client's that say who it is, or speak to the gateway. Its Authorization is replaced by the engine's own key."""
 
+EXPOSED = (
+    "retry-after",
+    "x-cold-start",
+    "x-endpoint-reason",
+    "x-endpoint-state",
+    "x-error-source",
+    "x-expected-seconds",
+    "x-request-id",
+    "x-wake-seconds",
+)
+"""Headers of answers that a page in a browser may read."""
+
 
 def host(plane: Plane) -> Json:
     """The one virtual host, with every route."""
@@ -54,7 +66,7 @@ def _cors(plane: Plane) -> Json:
         "allow_origin_string_match": [{"exact": origin} if origin != "*" else {"safe_regex": {"regex": ".*"}} for origin in plane.cors_origins],
         "allow_methods": "GET, POST, OPTIONS",
         "allow_headers": "authorization, content-type, prefer, x-scale-up-timeout",
-        "expose_headers": "retry-after, x-endpoint-state, x-endpoint-reason, x-expected-seconds, x-error-source, x-request-id",
+        "expose_headers": ", ".join(EXPOSED),
         "max_age": "600",
     }
 

@@ -244,9 +244,9 @@ def _health_path(engine: dict[str, Any]) -> str:
 
 
 def _waking_since(current: dict[str, Any]) -> float | None:
-    """When the wake that is under way began, by its first phase. (seconds since the epoch)"""
-    begun = [from_rfc3339(phase["startedAt"]) for phase in current.get("phases") or [] if phase.get("startedAt")]
-    return min(begun, default=None)
+    """When the wake that is under way began. (seconds since the epoch)"""
+    began = current.get("startedAt")
+    return from_rfc3339(began) if began else None
 
 
 def _details(obj: dict[str, Any]) -> dict[str, Any]:
