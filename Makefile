@@ -23,7 +23,7 @@ clean-demo: install ## Remove what the demo made; the cluster stays.
 	@$(PY) -m hack.demo --clean
 
 .PHONY: test
-test: unit test-gateway test-s3 test-apiserver test-cluster ## Run all tests.
+test: unit test-gateway test-store test-apiserver test-cluster ## Run all tests.
 
 ## The inner loop
 
@@ -83,8 +83,8 @@ lock: install ## Resolve the dependencies anew into the lock files.
 test-gateway: install ## Tests over the real Envoy and the real decision service, on loopback.
 	$(PYTEST) tests/gateway -q
 
-.PHONY: test-s3
-test-s3: install ## Tests of the weights' cache on real S3 servers, on loopback.
+.PHONY: test-store
+test-store: install ## Tests of the weights' cache on real S3 servers, on loopback.
 	$(PYTEST) tests/s3 -q
 
 .PHONY: test-apiserver

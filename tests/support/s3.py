@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 from dedicated.adapters.object_store import ObjectStore
@@ -51,6 +52,7 @@ class Faults:
     url: str = ""
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str, str]] = field(default_factory=list)
+    connections: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, method: str, path: str, ranged: str) -> Fault | None:
@@ -69,7 +71,7 @@ class Faults:
     def forget(self) -> None:
         """Nothing is wrong any more, and nothing was asked."""
         with self.lock:
-            self.faults, self.requests = [], []
+            self.faults, self.requests, self.connections = [], [], 0
 
     def count(self, method: str, path: str) -> int:
         """Requests so far that match."""
@@ -146,6 +148,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, found: Faults, target: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.found, self.there = found, urlsplit(target)
+
+    def process_request(self, *given: Any) -> None:
+        """A new connection."""
+        self.found.connections += 1
+        super().process_request(*given)
 
     def handle_error(self, *_: object) -> None:
         """A client that went away is part of the tests."""

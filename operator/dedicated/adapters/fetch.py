@@ -27,6 +27,7 @@ import httpx
 
 from dedicated.adapters.boot import PARTIAL
 from dedicated.adapters.hub import USER_AGENT, Asked, HubClient, Token, authorization, error_of, shown
+from dedicated.adapters.hub.transport import tls
 from dedicated.api.endpoint import EngineKind
 from dedicated.api.errors import DedicatedError, HubUnavailable, InvalidSpec, NodeDiskFull, Transient, WeightsCorrupt
 from dedicated.core.quantities import human_bytes
@@ -118,7 +119,7 @@ async def fetch(
     total = sum(file.size for file in chosen.files)
     say(f"fetching {len(chosen.files)} files, {human_bytes(total)}, of {request.repo} at {commit}")
     progress = Progress(total)
-    async with httpx.AsyncClient(timeout=httpx.Timeout(30.0), headers={"User-Agent": USER_AGENT}, follow_redirects=True) as client:
+    async with httpx.AsyncClient(timeout=httpx.Timeout(30.0), headers={"User-Agent": USER_AGENT}, follow_redirects=True, verify=tls()) as client:
         ticker = asyncio.create_task(_tick(progress, say))
         try:
             await _all(_Hub(client, request, commit, progress, say, whole), chosen)

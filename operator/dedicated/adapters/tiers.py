@@ -25,7 +25,7 @@ from dedicated.adapters.hub.token import key_of
 from dedicated.adapters.object_store.download import Report, forget_unfinished
 from dedicated.adapters.object_store.lease import TTL_S, Lease
 from dedicated.adapters.weights_cache import Filling, Hit, WeightsCache
-from dedicated.api.errors import CacheCorrupt, DedicatedError, HubUnavailable, Stalled, Transient
+from dedicated.api.errors import CacheCorrupt, DedicatedError, HubUnavailable, ObjectStoreDenied, ObjectStoreUnavailable, Stalled, Transient
 from dedicated.core.quantities import human_bytes
 from dedicated.weights.fetched import Fetched, Tier
 from dedicated.weights.keys import PUBLIC, Model, filter_name
@@ -128,13 +128,13 @@ class _Bringing:
         self.say(f"fetching {len(hit.manifest.files)} files, {human_bytes(report.total)}, of {hit.model.repo} from the cache")
         try:
             await self._watched(report, asyncio.to_thread(self.cache.read, hit, self.request.directory, report))
-        except DedicatedError as failure:
-            if not isinstance(failure, Transient) or failure.reason.value == "NodeDiskFull":
-                told.cancel()
-                if failure.reason.value != "ObjectStoreDenied":
-                    raise
+        except (ObjectStoreUnavailable, ObjectStoreDenied) as failure:
+            told.cancel()
             self._note(failure)
             return None
+        except BaseException:
+            told.cancel()
+            raise
         await asyncio.wait({told}, timeout=HUB_AFTER_S)
         disputed = await asyncio.to_thread(_disputed, hit, told.result() if told.done() else None, self.request.directory)
         told.cancel()
@@ -250,7 +250,7 @@ class _Bringing:
 
     async def _before(self, chosen: Selection) -> None:
         """Between knowing the files and fetching them: become the one that fills the cache, or wait for the one that does."""
-        if self.trouble is not None and self.trouble.reason.value != "CacheCorrupt":
+        if isinstance(self.trouble, ObjectStoreUnavailable | ObjectStoreDenied):
             return
         keys = self.cache.keys(anonymous_read=await self._is_public(chosen.files))
         try:

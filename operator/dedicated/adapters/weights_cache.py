@@ -23,7 +23,7 @@ from dedicated.adapters.object_store.lease import Lease
 from dedicated.adapters.object_store.patience import patiently
 from dedicated.adapters.object_store.upload import digests_of, upload
 from dedicated.api.errors import CacheCorrupt, DedicatedError
-from dedicated.weights.keys import PUBLIC, SCHEMA, Keys, Model, blob_of, scope_for
+from dedicated.weights.keys import PUBLIC, SCHEMA, Keys, Model, scope_for
 from dedicated.weights.manifest import CachedFile, Manifest, decoded, in_order
 from dedicated.weights.selection import RepoFile
 
@@ -257,7 +257,7 @@ class Filling:
         model = self.model
         manifest = Manifest(model.repo, model.commit, scope, model.filter, in_order(self._done), f"dedicated/{__version__}")
         patiently(lambda: store.put(self.keys.manifest(manifest.digest), manifest.encoded()))
-        there = {sha for file in manifest.files if (sha := blob_of(self.keys.blob(file.sha256))) and self._is_there(self.keys.blob(sha), file.size)}
+        there = {file.sha256 for file in manifest.files if self._is_there(self.keys.blob(file.sha256), file.size)}
         if missing := set(manifest.blobs) - there:
             raise CacheCorrupt(f"{len(missing)} blobs of {model.repo} went from the cache while it was filled.")
         patiently(lambda: store.put(self.keys.ref(model), ref_body(manifest)))

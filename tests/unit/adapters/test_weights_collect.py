@@ -82,7 +82,7 @@ def test_what_models_refer_to_stays_for_ever(store, fill, clock):
     fill("one", a=b"shared", b=b"b")
     fill("two", a=b"shared", c=b"c")
     before = {found.key for found in store.list("")}
-    days(store, clock, 40)
+    days(store, clock, 4)
     assert {found.key for found in store.list("")} == before and Collector(store).verify(deep=True) == []
 
 

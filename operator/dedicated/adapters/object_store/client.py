@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -47,6 +48,30 @@ class Body(Protocol):
 
     def close(self) -> None:
         """Let go of the connection."""
+
+
+class _Direct:
+    """
+    A body read from http.client's response, past urllib3's: that one reads into a new buffer and copies, a third of all CPU here (urllib3 2.8).
+
+    Where there is no such response beneath, the library's own way is taken.
+    """
+
+    def __init__(self, body: Any) -> None:
+        self._body, self._raw = body, getattr(body, "_raw_stream", None)
+        beneath = getattr(self._raw, "_fp", None)
+        self._response = beneath if isinstance(beneath, http.client.HTTPResponse) else None
+
+    def readinto(self, into: memoryview) -> int:
+        """Fill the buffer, or a part of it; 0 at the end."""
+        return int(self._response.readinto(into) if self._response else self._body.readinto(into))
+
+    def close(self) -> None:
+        """Give the connection back where all was read, else end it."""
+        if self._response is not None and self._response.isclosed() and self._raw is not None:
+            self._raw.release_conn()
+        else:
+            self._body.close()
 
 
 class ObjectStore:
@@ -108,8 +133,7 @@ class ObjectStore:
         """So many bytes from the first on, as they arrive. Raises Absent. What is read of it may raise what `translated` knows."""
         with translated(self.where):
             answer = self._call("get_object", Key=key, Range=f"bytes={first}-{first + length - 1}")
-        body: Body = answer["Body"]
-        return body
+        return _Direct(answer["Body"])
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """All objects whose keys begin so, by key."""

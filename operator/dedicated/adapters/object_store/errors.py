@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import http.client
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +26,7 @@ LOST = (
     boto.IncompleteReadError,
     boto.ResponseStreamingError,
     urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
     ConnectionError,
     TimeoutError,
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import threading
 
 import pytest
 
-from dedicated.adapters.object_store import ObjectStore
+from dedicated.adapters.object_store import ObjectStore, client
 from dedicated.adapters.object_store import download as downloading
 from dedicated.adapters.object_store.download import Report, Source, download
 from dedicated.adapters.object_store.errors import Absent, NotWon
@@ -89,6 +90,21 @@ def test_a_cut_stream_goes_on_at_the_byte_where_it_stopped(store, s3, tmp_path):
     get(store, source, to=tmp_path, most=1)
     ranges = [ranged for method, path, ranged in s3.requests if method == "GET" and "blobs" in path]
     assert ranges[0] == f"bytes=0-{4 * PART - 1}" and ranges[1].startswith(f"bytes={PART + 1000}-")
+
+
+def test_connections_are_used_again(store, s3, tmp_path):
+    source = put(store)
+    before = s3.connections
+    get(store, source, to=tmp_path, most=1)
+    assert s3.count("GET", "blobs") == 3 and s3.connections - before <= 1
+
+
+def test_a_body_without_a_response_beneath_is_read_the_librarys_way():
+    body = io.BytesIO(b"abc")
+    direct, into = client._Direct(body), memoryview(bytearray(5))
+    assert (direct.readinto(into), bytes(into[:3])) == (3, b"abc")
+    direct.close()
+    assert body.closed
 
 
 def test_a_part_that_stays_wrong_leaves_the_file_out_and_the_others_arrive(store, tmp_path):
