@@ -23,6 +23,8 @@ class FakeKube:
         """Core Events, whatever they are about."""
         self.time = NOW
         self.log = ""
+        self.gateway_pods: dict[str, Manifest] = {}
+        """Gateways: pods of the system's namespace, which no store of children holds."""
 
     def now(self) -> float:
         """The API server's time."""
@@ -55,15 +57,15 @@ class FakeKube:
     async def get(self, kind: Kind, namespace: str, name: str, *, metadata_only: bool = False) -> Manifest:
         """One object."""
         self.calls.append(f"get {kind.name}")
-        found = self._objects.get((kind.name, namespace, name))
+        found = self._objects.get((kind.name, namespace or kind.within or "", name))
         if found is None:
             raise ApiNotFound("404")
         return {"metadata": found["metadata"]} if metadata_only else found
 
     async def list(self, kind: Kind, *, namespace: str | None = None, fields: str = "") -> Sequence[Manifest]:
-        """Events; nothing else is listed in a pass."""
+        """Events, and gateways; nothing else is listed in a pass."""
         self.calls.append(f"list {kind.name}")
-        return self.events
+        return list(self.gateway_pods.values()) if kind.within else self.events
 
     async def logs(self, namespace: str, pod: str, container: str, *, previous: bool, lines: int = 0, limit_bytes: int = 0) -> str:
         """Every container says `log`."""
@@ -78,7 +80,8 @@ class FakeKube:
     async def patch(self, kind: Kind, namespace: str, name: str, body: Manifest, subresource: str | None = None) -> Manifest:
         """A merge patch."""
         self.calls.append(f"patch {kind.name}")
-        return self.put(kind, _merged(self._objects[kind.name, namespace, name], {**body, "metadata": {}}))
+        meta = {key: value for key, value in (body.get("metadata") or {}).items() if key == "annotations"}
+        return self.put(kind, _merged(self._objects[kind.name, namespace, name], {**body, "metadata": meta}))
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         """Delete."""

@@ -14,6 +14,7 @@ from dedicated.cli.diagnose import diagnose
 from dedicated.cli.fetch import fetch
 from dedicated.cli.gateway import envoy, gateway
 from dedicated.cli.keys import keys
+from dedicated.cli.life import pause, resume, wait, wake
 from dedicated.cli.operator import operator
 from dedicated.cli.plan import plan
 
@@ -39,6 +40,10 @@ app.command()(envoy)
 app.command()(fetch)
 app.command()(plan)
 app.command()(diagnose)
+app.command()(wake)
+app.command()(pause)
+app.command()(resume)
+app.command()(wait)
 app.add_typer(keys)
 
 

@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 class Loop:
     """Queue, deadlines and workers over one set of clients."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, queue: KeyQueue | None = None) -> None:
         self._clients = clients
-        self.queue = KeyQueue()
+        self.queue = KeyQueue() if queue is None else queue
         self._deadlines = Deadlines()
         self._deadline_set = asyncio.Event()
         self.progress_at = time.monotonic()

@@ -71,6 +71,8 @@ class PodFacts:
     node: str | None = None
     address: str | None = None
     ready: bool = False
+    ready_at: float | None = None
+    """Since when it is ready."""
     deleting: bool = False
     scheduled: bool | None = None
     scheduled_at: float | None = None

@@ -35,11 +35,17 @@ SLEEP = "NoTraffic"
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Pods that are about to be removed, by `status.drain`. Without pods nothing is being removed, and the epoch is that of the last time."""
+    """
+    Pods that are about to be removed, by `status.drain`. Without pods nothing is being removed, and the epoch is that of the last time.
+
+    Args:
+        gone: Pods that were told to go before; a watch of addresses that is late may still have them.
+    """
 
     epoch: int = 0
     pods: frozenset[str] = frozenset()
     reason: str = ""
+    gone: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,12 @@ class Seen:
 def drain_of(status: dict[str, Any]) -> Drain:
     """The drain on a status. Raises ValueError or AttributeError where it is none."""
     found = status.get("drain") or {}
-    return Drain(int(found.get("epoch") or 0), frozenset(map(str, found.get("pods") or ())), str(found.get("reason") or ""))
+    return Drain(
+        int(found.get("epoch") or 0),
+        frozenset(map(str, found.get("pods") or ())),
+        str(found.get("reason") or ""),
+        frozenset(map(str, found.get("gone") or ())),
+    )
 
 
 def newer(known: Drain | None, told: Drain) -> Drain:
@@ -71,7 +82,7 @@ def newer(known: Drain | None, told: Drain) -> Drain:
 
 def routable(replicas: Iterable[Replica], drain: Drain) -> list[Replica]:
     """Replicas that something new may be sent to."""
-    return [replica for replica in replicas if replica.pod not in drain.pods]
+    return [replica for replica in replicas if replica.pod not in drain.pods and replica.pod not in drain.gone]
 
 
 def acknowledgement(drain: Drain, seen: Seen) -> str | None:
