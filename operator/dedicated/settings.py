@@ -187,7 +187,7 @@ def gateway_from_environment(env: Mapping[str, str] | None = None) -> GatewaySet
     | DEDICATED_MAX_HEAP_BYTES | 1073741824 | memory of Envoy; near it, it sheds load |
     | DEDICATED_MAX_HELD_REQUESTS | 2000 | calls held at once until their endpoints answer, of all endpoints |
     | DEDICATED_MAX_HELD_BYTES | 268435456 | bytes of their bodies |
-    | DEDICATED_ENVOY_THREADS | 2 | threads of Envoy |
+    | DEDICATED_ENVOY_THREADS | 1 | threads of Envoy; each more costs half as much again per SSE chunk where cores are scarce |
     | DEDICATED_DRAIN_SECONDS | 120 | how long calls in flight may last after SIGTERM |
     | DEDICATED_SESSION_ISSUER | - | who signs sessions |
     | DEDICATED_SESSION_AUDIENCE | - | for whom sessions must be |
@@ -212,7 +212,7 @@ def gateway_from_environment(env: Mapping[str, str] | None = None) -> GatewaySet
         session_issuer=env.get("DEDICATED_SESSION_ISSUER", ""),
         session_audience=env.get("DEDICATED_SESSION_AUDIENCE", ""),
         session_jwks=jwks,
-        threads=int(_number(env, "DEDICATED_ENVOY_THREADS", 2)),
+        threads=int(_number(env, "DEDICATED_ENVOY_THREADS", 1)),
         drain_s=_number(env, "DEDICATED_DRAIN_SECONDS", 120),
         watch_silence_s=_number(env, "DEDICATED_WATCH_SILENCE_SECONDS", 70),
         max_held_requests=int(_number(env, "DEDICATED_MAX_HELD_REQUESTS", 2000)),

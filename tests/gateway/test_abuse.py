@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.gateway.conftest import ALICE
+from tests.gateway.conftest import ALICE, reply_of, settle
 from tests.support.cluster import wait_until
-from tests.support.gateway import Reply, a_secret
+from tests.support.gateway import a_gateway, a_secret
 
 
 def raw(gateway, *pieces, pause_s=0.0, timeout_s=15.0):
@@ -22,21 +24,15 @@ def raw(gateway, *pieces, pause_s=0.0, timeout_s=15.0):
         for piece in pieces:
             connection.sendall(piece)
             time.sleep(pause_s)
-        connection.settimeout(1.5)
+        connection.settimeout(5)
         found = b""
         try:
             while piece := connection.recv(65536):
                 found += piece
+                connection.settimeout(0.3)  # for a second reply, where one call was taken for two
         except TimeoutError:
             pass
         return found
-
-
-def reply_of(data):
-    head, _, body = data.partition(b"\r\n\r\n")
-    first, *lines = head.decode().split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return Reply(int(first.split()[1]), headers, body[: int(headers.get("content-length", 0))])
 
 
 AUTH = b"Authorization: Bearer " + ALICE.encode() + b"\r\n"
@@ -135,14 +131,6 @@ def test_huge_and_many_headers_are_refused(world):
 
 
 @pytest.mark.timeout(60)
-def test_slow_headers_are_given_up(world):
-    with socket.create_connection(("127.0.0.1", world.gateway.port), timeout=20) as connection:
-        connection.sendall(b"POST /v1/x HTTP/1.1\r\nHost: a\r\n")
-        began = time.monotonic()
-        assert reply_of(connection.recv(65536)).error == "The request did not arrive in time."
-        assert 8 < time.monotonic() - began < 14
-
-
 def test_slow_bodies_reach_no_engine_and_hold_nobody(world):
     slow = []
     for _ in range(50):
@@ -164,16 +152,51 @@ def envoy_of(gateway):
     return int(Path(f"/proc/{gateway.envoy.pid}/task/{gateway.envoy.pid}/children").read_text().split()[0])
 
 
-def test_thousands_of_bad_keys_are_refused_and_memory_stays(world):
+def test_ten_thousand_bad_keys_are_refused_and_memory_stays(world):
     def many(start):
-        return {world.gateway.call("POST", "/v1/x", BODY, a_secret(10_000 + start + number)).status for number in range(250)}
+        with closing(http.client.HTTPConnection("127.0.0.1", world.gateway.port)) as connection:
+            return {asked(connection, a_secret(10_000 + start + number)) for number in range(1250)}
+
+    def asked(connection, secret):
+        connection.request("POST", "/v1/x", BODY, {"Authorization": f"Bearer {secret}"})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
 
     many(0)
     before = rss_mib(world.gateway.decisions.pid), rss_mib(envoy_of(world.gateway))
     with ThreadPoolExecutor(8) as pool:
-        assert set().union(*pool.map(many, range(0, 2000, 250))) == {401}
+        assert set().union(*pool.map(many, range(0, 10_000, 1250))) == {401}
     after = rss_mib(world.gateway.decisions.pid), rss_mib(envoy_of(world.gateway))
     assert after[0] - before[0] < 20 and after[1] - before[1] < 60, (before, after)
+
+
+def test_bodies_that_would_fill_the_memory_are_cut_off_and_the_gateway_lives(world):
+    """Sixty callers send 7 MB each and never end: without a limit Envoy would keep 420 MB."""
+    limit_mib, body = 128, b'{"model": "' + b"x" * 7_000_000
+    with a_gateway(world.api.url, DEDICATED_MAX_HEAP_BYTES=str(limit_mib << 20)) as small:
+        settle(world, small)
+
+        def upload(_number):
+            connection = socket.create_connection(("127.0.0.1", small.port), timeout=1)
+            try:
+                connection.sendall(request(b"/v1/x", b"Content-Length: 8000000", body=body))
+            except OSError:
+                connection.close()
+                return None
+            return connection
+
+        peak = 0.0
+        with ThreadPoolExecutor(8) as pool:
+            open_ones = []
+            for found in pool.map(upload, range(60)):
+                open_ones += [found] if found else []
+                peak = max(peak, rss_mib(envoy_of(small)))
+        for connection in open_ones:
+            connection.close()
+        assert peak < 2 * limit_mib + 70, peak  # Envoy itself is 70 MiB; what comes between two looks at the memory is above the limit
+        wait_until("calls to be answered again", lambda: small.chat(world.ids["up"], ALICE).status == 200, 10)
+        assert len(world.engine.received) == 1
 
 
 def test_a_browser_of_a_known_origin_may_ask_and_another_may_not(world):

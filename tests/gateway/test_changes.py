@@ -11,7 +11,7 @@ import pytest
 from dedicated.adapters.kinds import API_KEY, ENDPOINT, ENDPOINT_SLICE
 from dedicated.api import apikey
 from dedicated.render.isolation import engine_key
-from tests.gateway.conftest import ALICE, BOB, ELASTIC
+from tests.gateway.conftest import ALICE, BOB, ELASTIC, settle
 from tests.support.cluster import wait_until
 from tests.support.engine import serving_engine
 from tests.support.gateway import SYSTEM, SYSTEM_KEY, TEAM, a_key, a_secret, a_slice, an_endpoint, id_of
@@ -152,6 +152,7 @@ def test_a_replica_that_is_dead_fails_one_call_and_is_left_out(world):
 def test_what_must_not_be_called_is_not(world, changes):
     up = world.api.get(ENDPOINT, TEAM, "is-up")
     world.api.put(a_slice(up, world.engine.address, port=world.engine.port, **changes))
+    settle(world)
     soon("it to have no replica", lambda: answers(world, 503))
     reply = world.gateway.chat(world.ids["up"], ALICE)
     assert "none of its replicas answers" in reply.error and reply.headers["retry-after"] == "2"

@@ -105,8 +105,8 @@ def test_a_user_without_an_active_key_is_told_to_make_one(world, route):
 
 STATES = {
     "building": ("The endpoint is building (EngineStarting); try again in 10 seconds.", "10"),
-    "sleeping": ("The endpoint is sleeping and wakes now; try again in 10 seconds.", "10"),
-    "waking": ("The endpoint is waking; try again in 10 seconds.", "10"),
+    "sleeping": ("Endpoint is SLEEPING and is now WAKING UP; how long that takes is not known yet.", "10"),
+    "waking": ("Endpoint is WAKING UP; how long that takes is not known yet.", "10"),
     "failed": ("The endpoint has failed (HostOutOfMemory); its owner has to mend it.", None),
     "paused": ("The endpoint is paused; its owner can resume it.", None),
 }

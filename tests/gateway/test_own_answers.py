@@ -15,6 +15,8 @@ from tests.support.cluster import wait_until
 from tests.support.engine import streams
 from tests.support.gateway import ACTIVITY, SYSTEM, a_gateway, an_endpoint
 
+WAKES = "Endpoint is SLEEPING and is now WAKING UP; expected in about 20 s."
+
 
 def lease(world, name):
     return world.api.get(LEASE, ACTIVITY, world.ids[name])
@@ -65,11 +67,11 @@ def test_another_method_is_not_found(world, method, path):
 
 
 def test_a_wake_is_asked_for_once_however_often_it_is_asked(world):
-    world.api.put(an_endpoint("is-sleeping", "sleeping", drain={"epoch": 7}))
+    world.api.put(an_endpoint("is-sleeping", "sleeping", drain={"epoch": 7}, wake={"expectedSeconds": 20}))
     settle(world)
     for _ in range(5):
         reply = world.gateway.call("POST", f"/api/d/{world.ids['sleeping']}/wake", key=ALICE)
-        assert (reply.status, json.loads(reply.body)) == (202, {"id": world.ids["sleeping"], "state": "sleeping"})
+        assert (reply.status, json.loads(reply.body)) == (202, {"id": world.ids["sleeping"], "state": "sleeping", "message": WAKES})
     assert wanted(world) == "7"
     assert len(world.leases_written) <= 2  # a patch that found none, and a creation
     assert world.gateway.call("POST", f"/api/d/{world.ids['up']}/wake", key=ALICE).status == 202

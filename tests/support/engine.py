@@ -89,6 +89,20 @@ async def _started(engine: Engine, port: int) -> web.AppRunner:
     return runner
 
 
+def streams_until(ends: threading.Event, piece: bytes = b"data: x\n\n", gap_s: float = 0.05) -> Behaviour:
+    """Sends a piece again and again until it is told to end."""
+
+    async def behave(request: web.Request, _body: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        while not ends.is_set():
+            await response.write(piece)
+            await asyncio.sleep(gap_s)
+        return response
+
+    return behave
+
+
 def sends(status: int, body: bytes, content_type: str = "application/json", **headers: str) -> Behaviour:
     """Answers this, whatever is asked."""
 

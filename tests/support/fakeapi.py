@@ -39,8 +39,11 @@ class FakeApi:
     objects: dict[tuple[str, str, str], Manifest] = field(default_factory=dict)
     events: list[tuple[int, str, str, Manifest]] = field(default_factory=list)
     writes: list[tuple[str, str, Any]] = field(default_factory=list)
+    """Those that were not refused."""
     broken: bool = False
     """Every request is answered 503."""
+    refusals: list[int] = field(default_factory=list)
+    """Statuses by which the next writes are answered."""
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -100,14 +103,16 @@ class FakeApi:
 
     async def _write(self, request: web.Request, kind: Kind, namespace: str, rest: list[str]) -> web.Response:
         body = await request.json()
-        self.writes.append((request.method, request.path, body))
+        if self.refusals:
+            return web.json_response({"message": "made by a test"}, status=self.refusals.pop(0))
         name = rest[0] if rest else body["metadata"]["name"]
         known = self.objects.get((kind.name, namespace, name))
-        if request.method == "POST" and known is None:
+        if (known is None) != (request.method == "POST"):
+            return web.json_response({"message": name}, status=409 if known else 404)
+        self.writes.append((request.method, request.path, body))
+        if request.method == "POST":
             await self._put((body,))
             return web.json_response(body)
-        if known is None or request.method == "POST":
-            return web.json_response({"message": name}, status=409 if known else 404)
         await self._put((merged(known, body),))
         return web.json_response(self.objects[kind.name, namespace, name])
 

@@ -12,6 +12,8 @@ from dedicated.cli.exits import ExitCode, fail
 
 def gateway() -> None:
     """Run the gateway's decision service (in its pod). Settings come from the environment."""
+    import uvloop
+
     from dedicated.api.errors import ApiUnavailable
     from dedicated.gateway import process
     from dedicated.telemetry import logs
@@ -19,7 +21,8 @@ def gateway() -> None:
     try:
         found = settings.gateway_from_environment()
         logs.configure(found.log_level)
-        raise typer.Exit(asyncio.run(process.run(found)))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            raise typer.Exit(runner.run(process.run(found)))
     except settings.BadSetting as sentence:
         fail(str(sentence), ExitCode.USAGE)
     except process.CannotStart as sentence:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import orjson
+from prometheus_client import Counter
 
 from dedicated.gateway.ledger import NO_CONNECTION, Ledger
 from dedicated.telemetry import metrics
@@ -19,6 +21,8 @@ READ_BYTES = 1 << 20
 END = "DownstreamEnd"
 BROKEN = {"UC", "UF", "UT", "URX", "DC", "SI", "UPE", "DPE", "LR", "UR", "UH", "UO", "NC", "OM"}
 """Response flags of calls that ended before their answer was whole (envoyproxy.io, access log, RESPONSE_FLAGS)."""
+
+RECEIVED, SENT = (metrics.GATEWAY_BYTES.labels(direction) for direction in ("received", "sent"))
 
 
 class AccessLog:
@@ -83,10 +87,16 @@ class AccessLog:
             _count(entry, endpoint or "")
 
 
+@lru_cache(1024)
+def _requests(endpoint: str, code: str) -> Counter:
+    """Found once: looking a counter up costs more than counting."""
+    return metrics.GATEWAY_REQUESTS.labels(endpoint, code)
+
+
 def _count(entry: dict[str, Any], endpoint: str) -> None:
-    metrics.GATEWAY_REQUESTS.labels(endpoint, str(entry.get("code") or 0)).inc()
-    metrics.GATEWAY_BYTES.labels("received").inc(entry.get("received") or 0)
-    metrics.GATEWAY_BYTES.labels("sent").inc(entry.get("sent") or 0)
+    _requests(endpoint, str(entry.get("code") or 0)).inc()
+    RECEIVED.inc(entry.get("received") or 0)
+    SENT.inc(entry.get("sent") or 0)
     first_ms = entry.get("first_byte_ms")
     if endpoint and isinstance(first_ms, int | float):
         metrics.GATEWAY_FIRST_BYTE_SECONDS.observe(first_ms / 1000)

@@ -17,7 +17,7 @@ from typing import Any
 from dedicated.gateway.access import CHECK
 from dedicated.gateway.envoy_logs import access_logs
 from dedicated.gateway.envoy_replies import local_replies
-from dedicated.gateway.envoy_routes import CHECK_S, DECISIONS, ENGINES, FILTERS, IDLE_S, MAX_HOLD_S, METADATA, host, retries
+from dedicated.gateway.envoy_routes import CHECK_S, CHECKS, DECISIONS, ENGINES, FILTERS, IDLE_S, MAX_HOLD_S, METADATA, host, retries
 from dedicated.render.dataplane import Plane
 
 Json = dict[str, Any]
@@ -32,6 +32,8 @@ ENGINE_IDLE_S = 4
 BUFFER_BYTES = 256 * 1024
 """Per connection and direction, before the sender has to wait."""
 MAX_HEADERS = 100
+TRACKED_POWER = 20
+"""Calls that keep 2^20 bytes or more are ended first where memory runs short."""
 
 
 def bootstrap(plane: Plane) -> Json:
@@ -40,7 +42,10 @@ def bootstrap(plane: Plane) -> Json:
         "node": {"id": "gateway", "cluster": "dedicated"},
         "admin": {"address": {"pipe": {"path": plane.admin, "mode": 0o600}}},
         "overload_manager": _overload(plane),
-        "static_resources": {"listeners": [_listener(plane)], "clusters": [_decisions(plane), _engines(plane)]},
+        "static_resources": {
+            "listeners": [_listener(plane)],
+            "clusters": [_service(plane, CHECKS, plane.checks), _service(plane, DECISIONS, plane.decisions), _engines(plane)],
+        },
     }
 
 
@@ -63,18 +68,31 @@ def _overload(plane: Plane) -> Json:
     }
     heap = {"@type": f"{monitors}.fixed_heap.v3.FixedHeapConfig", "max_heap_size_bytes": plane.max_heap_bytes}
     return {
-        "refresh_interval": "0.25s",
+        "refresh_interval": "0.1s",
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": TRACKED_POWER},
         "resource_monitors": [
             {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": connections},
             {"name": "envoy.resource_monitors.fixed_heap", "typed_config": heap},
         ],
-        "actions": [_at_heap("shrink_heap", 0.8), _at_heap("disable_http_keepalive", 0.9), _at_heap("stop_accepting_requests", 0.95)],
+        "actions": [
+            _at_heap("shrink_heap", 0.8),
+            _largest_first(0.85, 0.95),
+            _at_heap("disable_http_keepalive", 0.9),
+            _at_heap("stop_accepting_requests", 0.95),
+        ],
     }
 
 
 def _at_heap(action: str, share: float) -> Json:
     trigger = {"name": "envoy.resource_monitors.fixed_heap", "threshold": {"value": share}}
     return {"name": f"envoy.overload_actions.{action}", "triggers": [trigger]}
+
+
+def _largest_first(share: float, all_of_them: float) -> Json:
+    """Calls that keep much are ended, those that keep most before; nothing else bounds bodies that are being read and never end."""
+    scaled = {"scaling_threshold": share, "saturation_threshold": all_of_them}
+    trigger = {"name": "envoy.resource_monitors.fixed_heap", "scaled": scaled}
+    return {"name": "envoy.overload_actions.reset_high_memory_stream", "triggers": [trigger]}
 
 
 def _listener(plane: Plane) -> Json:
@@ -167,7 +185,7 @@ def _check(plane: Plane) -> Json:
         "with_request_body": {"max_request_bytes": plane.max_body_bytes, "allow_partial_message": False},
         "allowed_headers": {"patterns": [{"exact": "prefer"}, {"exact": "x-scale-up-timeout"}, {"exact": "x-request-id"}]},
         "http_service": {
-            "server_uri": {"uri": "http://decisions", "cluster": DECISIONS, "timeout": f"{CHECK_S}s"},
+            "server_uri": {"uri": "http://checks", "cluster": CHECKS, "timeout": f"{CHECK_S}s"},
             "path_prefix": CHECK,
             "retry_policy": retries(),
             "authorization_response": {
@@ -202,15 +220,16 @@ def _breakers(limit: int) -> Json:
     return {"thresholds": [threshold]}
 
 
-def _decisions(plane: Plane) -> Json:
-    address = {"endpoint": {"address": {"pipe": {"path": plane.decisions}}}}
+def _service(plane: Plane, name: str, socket: str) -> Json:
+    """The decision service, by one of its sockets."""
+    address = {"endpoint": {"address": {"pipe": {"path": socket}}}}
     return {
-        "name": DECISIONS,
+        "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
         "circuit_breakers": _breakers(2 * plane.max_connections),
         "typed_extension_protocol_options": _protocol(common_http_protocol_options={"idle_timeout": "30s"}),
-        "load_assignment": {"cluster_name": DECISIONS, "endpoints": [{"lb_endpoints": [address]}]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [address]}]},
     }
 
 

@@ -18,7 +18,7 @@ CHECK_RETRIES = 5
 """With pauses that double from half a second: a decision service that is started again within 5 s fails no call."""
 METADATA = "envoy.filters.http.ext_authz"
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
-ENGINES, DECISIONS = "engines", "decisions"
+ENGINES, CHECKS, DECISIONS = "engines", "checks", "decisions"
 
 NOT_FOR_ENGINES = (
     "cookie",
@@ -33,6 +33,18 @@ NOT_FOR_ENGINES = (
     "prefer",
 )
 """Headers of the client's that say who it is, or speak to the gateway. Its Authorization is replaced by the engine's own key."""
+
+EXPOSED = (
+    "retry-after",
+    "x-cold-start",
+    "x-endpoint-reason",
+    "x-endpoint-state",
+    "x-error-source",
+    "x-expected-seconds",
+    "x-request-id",
+    "x-wake-seconds",
+)
+"""Headers of answers that a page in a browser may read."""
 
 
 def host(plane: Plane) -> Json:
@@ -54,7 +66,7 @@ def _cors(plane: Plane) -> Json:
         "allow_origin_string_match": [{"exact": origin} if origin != "*" else {"safe_regex": {"regex": ".*"}} for origin in plane.cors_origins],
         "allow_methods": "GET, POST, OPTIONS",
         "allow_headers": "authorization, content-type, prefer, x-scale-up-timeout",
-        "expose_headers": "retry-after, x-endpoint-state, x-endpoint-reason, x-expected-seconds, x-error-source, x-request-id",
+        "expose_headers": ", ".join(EXPOSED),
         "max_age": "600",
     }
 

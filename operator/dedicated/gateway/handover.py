@@ -39,7 +39,8 @@ class Drain:
     Pods that are about to be removed, by `status.drain`. Without pods nothing is being removed, and the epoch is that of the last time.
 
     Args:
-        gone: Pods that were told to go before; a watch of addresses that is late may still have them.
+        gone: Pods that were told to go lately: a watch of addresses that is late may still have them.
+        reason: Why they go, or why the endpoint sleeps.
     """
 
     epoch: int = 0
@@ -67,17 +68,8 @@ class Seen:
 def drain_of(status: dict[str, Any]) -> Drain:
     """The drain on a status. Raises ValueError or AttributeError where it is none."""
     found = status.get("drain") or {}
-    return Drain(
-        int(found.get("epoch") or 0),
-        frozenset(map(str, found.get("pods") or ())),
-        str(found.get("reason") or ""),
-        frozenset(map(str, found.get("gone") or ())),
-    )
-
-
-def newer(known: Drain | None, told: Drain) -> Drain:
-    """Of two drains the one that counts. An epoch never falls: a status that is older than what was acknowledged changes nothing."""
-    return known if known is not None and known.epoch > told.epoch else told
+    pods, gone = (frozenset(map(str, found.get(name) or ())) for name in ("pods", "gone"))
+    return Drain(int(found.get("epoch") or 0), pods, str(found.get("reason") or ""), gone)
 
 
 def routable(replicas: Iterable[Replica], drain: Drain) -> list[Replica]:
@@ -98,8 +90,8 @@ def to_write(says: str | None, stands: str | None) -> str | None:
 
 
 def wakes(drain: Drain, sleeping: bool) -> bool:
-    """Whether a call that finds no replica asks for a wake: the endpoint sleeps, or is just being put to sleep."""
-    return sleeping or bool(drain.pods and drain.reason == SLEEP)
+    """Whether a call that finds no replica asks for a wake: the endpoint sleeps, is just being put to sleep, or has just been."""
+    return sleeping or drain.reason == SLEEP
 
 
 def wake_to_write(wanted: int | None, stands: int | None, writing: int | None) -> int | None:

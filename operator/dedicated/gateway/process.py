@@ -27,7 +27,8 @@ from dedicated.gateway.access import View
 from dedicated.gateway.accesslog import AccessLog
 from dedicated.gateway.activity import Reporter
 from dedicated.gateway.addresses import networks
-from dedicated.gateway.app import App, Deps
+from dedicated.gateway.app import App
+from dedicated.gateway.checks import Checks, Deps
 from dedicated.gateway.draining import Draining
 from dedicated.gateway.holding import Holding
 from dedicated.gateway.ledger import Ledger
@@ -35,6 +36,7 @@ from dedicated.gateway.sessions import Issuer, Sessions
 from dedicated.gateway.table import Table
 from dedicated.gateway.waitroom import Caps, WaitRoom
 from dedicated.gateway.watching import Watched
+from dedicated.gateway.wire import Connection
 from dedicated.render.dataplane import Plane
 from dedicated.render.isolation import engine_key
 from dedicated.settings import GatewaySettings
@@ -94,6 +96,7 @@ async def run(settings: GatewaySettings) -> int:
         listed=listed,
     )
     servers = [await _serve_decisions(App(deps), settings.plane), await _serve_private(settings.port, listed)]
+    checks = await _serve_checks(Checks(deps), settings.plane)
     tasks = {
         _task(stop.wait(), "stop"),
         _task(reporter.run(), "activity"),
@@ -109,6 +112,7 @@ async def run(settings: GatewaySettings) -> int:
         task.cancel()
     access_log.read()
     await asyncio.wait([_task(reporter.report(), "last activity")], timeout=LAST_WORDS_S)
+    checks.close()
     await asyncio.gather(*(server.cleanup() for server in servers), health.close())
     return _ended(done)
 
@@ -145,12 +149,19 @@ async def _when_listed(informers: list[Informer], listed: asyncio.Event) -> None
     gc.freeze()  # a hundred thousand keys need not be walked through again and again: each walk would hold up every check
 
 
+async def _serve_checks(checks: Checks, plane: Plane) -> asyncio.Server:
+    """On a socket that only this pod has."""
+    Path(plane.run_dir).mkdir(parents=True, exist_ok=True)
+    Path(plane.checks).unlink(missing_ok=True)
+    return await asyncio.get_running_loop().create_unix_server(lambda: Connection(checks.answer), plane.checks, backlog=BACKLOG)
+
+
 async def _serve_decisions(app: App, plane: Plane) -> web.ServerRunner:
     """On a socket that only this pod has."""
     Path(plane.run_dir).mkdir(parents=True, exist_ok=True)
     Path(plane.decisions).unlink(missing_ok=True)
     limits: dict[str, Any] = {"max_line_size": MAX_HEADER, "max_field_size": MAX_HEADER, "keepalive_timeout": KEEP_ALIVE_S, "access_log": None}
-    server = web.Server(app.handle, handler_cancellation=True, **limits)
+    server = web.Server(app.handle, **limits)
     runner = web.ServerRunner(server)
     await runner.setup()
     await web.UnixSite(runner, plane.decisions, backlog=BACKLOG).start()

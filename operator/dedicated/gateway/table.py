@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -13,7 +13,7 @@ from dedicated.api import names
 from dedicated.core.clock import from_rfc3339
 from dedicated.core.quantities import quantity, seconds
 from dedicated.gateway.addresses import Network, Replica, is_named_after, replicas
-from dedicated.gateway.handover import Drain, drain_of, newer, routable
+from dedicated.gateway.handover import Drain, drain_of, routable
 from dedicated.gateway.standing import Standing, standing
 
 PODS = "pods"
@@ -87,13 +87,11 @@ class Table:
     def put(self, obj: dict[str, Any]) -> None:
         """Take in an InferenceEndpoint."""
         uid = str(obj["metadata"]["uid"])
-        before = self._by_uid.get(uid)
         self.remove(uid)
         if obj["metadata"].get("deletionTimestamp"):
             return
         endpoint = _endpoint(obj)
         self._usable.pop(endpoint.service, None)
-        endpoint = replace(endpoint, drain=newer(before.drain if before else None, endpoint.drain))
         if endpoint.drain.pods:
             self._draining.add(uid)
         self._by_uid[uid], self._by_id[endpoint.id] = endpoint, uid
@@ -246,9 +244,9 @@ def _health_path(engine: dict[str, Any]) -> str:
 
 
 def _waking_since(current: dict[str, Any]) -> float | None:
-    """When the wake that is under way began, by its first phase. (seconds since the epoch)"""
-    begun = [from_rfc3339(phase["startedAt"]) for phase in current.get("phases") or [] if phase.get("startedAt")]
-    return min(begun, default=None)
+    """When the wake that is under way began. (seconds since the epoch)"""
+    began = current.get("startedAt")
+    return from_rfc3339(began) if began else None
 
 
 def _details(obj: dict[str, Any]) -> dict[str, Any]:

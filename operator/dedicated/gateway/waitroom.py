@@ -142,11 +142,12 @@ def hold_s(headers: Mapping[str, str], hold: Hold) -> float:
     """
     For how long a call is to be held: as it asks, else as its endpoint says, and no longer than that allows. (seconds)
 
-    `X-Scale-Up-Timeout: 30` or `30s`, or `Prefer: wait=30` (RFC 7240, 4.3); what cannot be read counts as not said.
+    By headers, their names in lower case: `X-Scale-Up-Timeout: 30` or `30s`, or `Prefer: wait=30` (RFC 7240, 4.3). What cannot be read counts as not
+    said.
     """
     if hold.requests == 0:
         return 0.0
-    asked = _SECONDS.fullmatch(headers.get("X-Scale-Up-Timeout") or "") or _WAIT.search(headers.get("Prefer") or "")
+    asked = _SECONDS.fullmatch(headers.get("x-scale-up-timeout") or "") or _WAIT.search(headers.get("prefer") or "")
     return min(float(asked[1]) if asked else float(hold.default_s), float(hold.longest_s))
 
 

@@ -22,8 +22,13 @@ class Plane:
     errors_lua: str = ""
 
     @property
+    def checks(self) -> str:
+        """Socket on which the decision service answers checks."""
+        return f"{self.run_dir}/checks.sock"
+
+    @property
     def decisions(self) -> str:
-        """Socket of the decision service."""
+        """Socket on which it answers what callers ask of the gateway itself."""
         return f"{self.run_dir}/decisions.sock"
 
     @property

@@ -206,7 +206,7 @@ def test_a_wake_that_failed_is_not_tried_again_before_its_time():
 
 
 def test_what_is_left_of_a_wake_shrinks_as_it_goes_on():
-    wake = {"expectedSeconds": 30, "current": {"phases": [{"phase": "schedule", "startedAt": rfc3339(NOW - 12)}, {"phase": "load"}]}}
+    wake = {"expectedSeconds": 30, "current": {"startedAt": rfc3339(NOW - 12)}}
     found = not_now_of("waking", wake=wake)
     assert (found.sentence, found.retry_after_s) == ("Endpoint is WAKING UP; expected in about 18 s.", 18)
     assert not_now_of(wake=wake).sentence == "Endpoint is SLEEPING and is now WAKING UP; expected in about 30 s."

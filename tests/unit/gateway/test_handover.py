@@ -6,7 +6,7 @@ import pytest
 
 from dedicated.api.names import ack_annotation
 from dedicated.gateway.addresses import Replica
-from dedicated.gateway.handover import BUSY, Drain, Seen, acknowledgement, drain_of, newer, routable, to_write, wake_to_write, wakes
+from dedicated.gateway.handover import BUSY, Drain, Seen, acknowledgement, drain_of, routable, to_write, wake_to_write, wakes
 
 DRAIN = Drain(7, frozenset({"a", "b"}), "NoTraffic")
 
@@ -38,6 +38,7 @@ def test_nothing_new_goes_to_a_pod_that_is_drained():
     replicas = [Replica("10.0.0.1:80", "a"), Replica("10.0.0.2:80", "c")]
     assert routable(replicas, DRAIN) == replicas[1:]
     assert routable(replicas, Drain(7)) == replicas
+    assert routable(replicas, Drain(7, gone=frozenset({"c"}))) == replicas[:1]
 
 
 @pytest.mark.parametrize(
@@ -66,18 +67,15 @@ def test_a_wake_is_written_once_per_epoch(wanted, stands, writing, written):
 
 
 def test_a_call_wakes_what_sleeps_and_what_is_being_put_to_sleep():
-    assert wakes(Drain(7), sleeping=True) and wakes(DRAIN, sleeping=False)
+    assert wakes(Drain(7), sleeping=True) and wakes(DRAIN, sleeping=False) and wakes(Drain(7, reason="NoTraffic"), sleeping=False)
     assert not wakes(Drain(7), sleeping=False) and not wakes(Drain(8, frozenset("a"), "Updating"), sleeping=False)
-
-
-def test_an_epoch_never_falls():
-    assert newer(DRAIN, Drain(6)) == DRAIN and newer(DRAIN, Drain(7)) == Drain(7) and newer(None, Drain(0)) == Drain()
 
 
 def test_a_status_without_a_drain_drains_nothing():
     assert drain_of({}) == Drain()
     assert drain_of({"drain": {"epoch": 3}}) == Drain(3)
-    assert drain_of({"drain": {"epoch": 4, "pods": ["a"], "reason": "NoTraffic"}}) == Drain(4, frozenset("a"), "NoTraffic")
+    told = {"epoch": 4, "pods": ["a"], "gone": ["b"], "reason": "NoTraffic"}
+    assert drain_of({"drain": told}) == Drain(4, frozenset("a"), "NoTraffic", frozenset("b"))
 
 
 def test_the_annotation_of_a_gateway_has_room_for_any_pods_name():
