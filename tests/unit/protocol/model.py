@@ -99,6 +99,8 @@ class Rules(NamedTuple):
     faults: int = 1
     most_epochs: int = 2
     """Handovers to sleep; each may be taken back."""
+    only_at: str | None = None
+    """The gateway at which faults happen; None: at all of them, and at the operator."""
     late_lease: bool = True
     """Whether the operator's watch of the Lease may be late; its watch of gateways always may."""
 
@@ -120,9 +122,9 @@ def steps(s: State, rules: Rules) -> Iterator[tuple[str, State]]:
     yield from _operator(s, rules)
     yield from _kubelet(s)
     for index, g in enumerate(s.gateways):
-        for what, after in _gateway(s, g):
+        for what, after in _gateway(s, g, rules):
             yield f"{g.name}: {what}", _with(after, index)
-    if s.faults and s.plan is not None:
+    if s.faults and s.plan is not None and rules.only_at is None:
         yield "the operator dies", s._replace(plan=None, faults=s.faults - 1)
 
 
@@ -266,7 +268,7 @@ def _kubelet(s: State) -> Iterator[tuple[str, State]]:
 # a gateway
 
 
-def _gateway(s: State, g: G) -> Iterator[tuple[str, After]]:
+def _gateway(s: State, g: G, rules: Rules) -> Iterator[tuple[str, After]]:
     if g.life == "absent":
         yield "its pod is made", After(s, g._replace(life="made"))
     elif g.life == "made":
@@ -275,7 +277,8 @@ def _gateway(s: State, g: G) -> Iterator[tuple[str, After]]:
         yield from _watches(s, g)
         yield from _calls(s, g)
         yield from _writes(s, g)
-        yield from _faults(s, g)
+        if rules.only_at in (None, g.name):
+            yield from _faults(s, g)
 
 
 def _ready(s: State) -> frozenset[str]:

@@ -18,7 +18,7 @@ from tests.unit.protocol.model import Broken, Rules, start
 WORLDS = [
     ("two calls and a fault around one sleep", Rules(calls=2, faults=1, most_epochs=1), "none"),
     ("two calls around two sleeps", Rules(calls=2, faults=0, most_epochs=2), "none"),
-    ("a fault at one of two gateways", Rules(calls=1, faults=1, most_epochs=1, late_lease=False), "ready"),
+    ("a fault at one of two gateways", Rules(calls=1, faults=1, most_epochs=1, only_at="b", late_lease=False), "ready"),
     ("a gateway that starts meanwhile", Rules(calls=1, faults=0, most_epochs=1, late_lease=False), "absent"),
 ]
 
