@@ -147,6 +147,8 @@ def _settled(seen: Observation, wanted: Decision, old: Drain) -> Drain | None:
         return None
     live = Counter(pod.revision for pod in seen.pods if not pod.deleting)
     stay = {pod.name for pod in seen.pods if not pod.deleting and live[pod.revision] <= wanted.replicas.get(pod.revision, 0)}
+    if wanted.life is not Life.AWAKE:
+        stay = set()
     gone = list(dict.fromkeys(name for name in (*old.gone, *old.pods) if name not in stay))
     taken_back = old.reason == Reason.NO_TRAFFIC and not _rests(wanted)
     found = Drain(

@@ -30,6 +30,8 @@ from dedicated.lifecycle.observation import Observation
 
 MOST_GONE = 32
 """Names of pods that have gone, on the status."""
+STAYS_S = 10.0
+"""A pod that is still there so long after its Deployment was scaled up again was never removed. (seconds)"""
 ROOM = (Reason.NO_CAPACITY, Reason.NODE_COMING)
 
 
@@ -76,13 +78,27 @@ def resting(seen: Observation) -> Decision | None:
     finding = _lost(seen)
     if finding is not None:
         return _failed(seen, revision, finding)
-    if revision is None or seen.ready(revision):
+    if revision is None or _answers(seen, revision):
         return None
     wake = seen.status.wake
     message = waking_up(wake.expected_seconds if wake else None)
     return Decision(
-        Verb.ROLL, Reason.WAKING, message, {**_none(seen), revision: seen.spec.replicas}, revision, look_again_at=seen.deadline, life=Life.WAKING
+        Verb.ROLL,
+        Reason.WAKING,
+        message,
+        {**_none(seen), revision: seen.spec.replicas},
+        revision,
+        look_again_at=min(seen.deadline or seen.now + STAYS_S, seen.now + STAYS_S),
+        life=Life.WAKING,
     )
+
+
+def _answers(seen: Observation, revision: str) -> bool:
+    """Whether a replica of the wake answers. One that was told to go may still look ready: it counts only once it has plainly stayed."""
+    drain, wake = seen.status.drain or Drain(), seen.status.wake
+    begun = from_rfc3339(wake.current.started_at) if wake and wake.current else seen.now
+    told_to_go = {*drain.pods, *drain.gone} if seen.now - begun < STAYS_S else set()
+    return any(pod.ready and not pod.deleting and pod.name not in told_to_go for pod in seen.pods if pod.revision == revision)
 
 
 def _asleep(seen: Observation, revision: str | None) -> Decision:
@@ -104,7 +120,7 @@ def _lost(seen: Observation) -> Finding | None:
     if isinstance(seen.problem, Stalled) and seen.problem.reason in HUB_REASONS:
         return Finding(seen.problem.reason, seen.problem.message, final=True, retryable=CATALOGUE[seen.problem.reason].retryable)
     finding = seen.finding
-    if finding is None or seen.ready(starts(seen)):
+    if finding is None:
         return None
     return finding if finding.final or (finding.reason in ROOM and finding.elsewhere) else None
 

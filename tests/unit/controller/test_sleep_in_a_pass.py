@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from dedicated.adapters.kinds import DEPLOYMENT, ENDPOINT, POD
+from dedicated.adapters.world import EndpointWorld
 from dedicated.api.conditions import find
-from dedicated.api.errors import ApiConflict, ApiUnavailable
+from dedicated.api.errors import ApiConflict, ApiUnavailable, GatedAccessDenied
 from dedicated.api.reasons import Reason
 from dedicated.api.status import Condition, ConditionType, EndpointStatus, Revisions
 from dedicated.core.clock import rfc3339
-from dedicated.lifecycle.decide import Verb
+from dedicated.lifecycle.decide import Life, Verb
 from dedicated.lifecycle.life import decide
 from dedicated.lifecycle.observation import Load
 from tests.support.builders import NOW, TARGET, a_pod, a_spec, an_observation, workloads
@@ -438,3 +439,53 @@ def up_and_idle(**changes):
     status = EndpointStatus(conditions=[active], revisions=Revisions(serving=TARGET))
     spec = a_spec(engine={"kind": "llamacpp"})
     return an_observation(spec=spec, status=status, workloads=workloads(target00=1), pods=(a_pod(ready=True),), **changes)
+
+
+async def test_access_that_is_refused_beside_a_wake_ends_it_at_once(monkeypatch):
+    one = Sleeper()
+    await one.come_up()
+    await one.fall_asleep()
+    one.call()
+
+    async def apply(world, seen, decision):
+        await real(world, seen, decision)
+        return GatedAccessDenied("No more.") if decision.life is Life.WAKING else None
+
+    real = EndpointWorld.apply
+    monkeypatch.setattr(EndpointWorld, "apply", apply)
+    assert await one.look() == "failed GatedAccessDenied"
+    assert one.replicas == [0] and one.status.sleep.since is None
+    assert one.status.diagnosis.message == "No more."
+
+
+async def test_a_wake_without_room_is_given_up_after_the_class_deadline_and_tried_again_by_a_later_call():
+    one = Sleeper()
+    await one.come_up()
+    await one.fall_asleep()
+    one.call()
+    await one.look()
+    one.kubelet(ready=False)
+    pod = one.kube.all(POD)[0]
+    no_room = [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient memory."}]
+    one.kube.put(POD, {**pod, "spec": {}, "status": {"phase": "Pending", "conditions": no_room}})
+    assert await one.look(later_s=59) == "waking Waking"
+    assert await one.look(later_s=2) == "sleeping WakeFailed"
+    assert (one.status.diagnosis.reason, one.replicas) == (Reason.NO_CAPACITY, [0])
+
+
+async def test_what_happens_is_told_in_events_in_the_same_words():
+    one = Sleeper()
+    await one.come_up()
+    await one.settle(later_s=400)
+    one.says("gw-1")
+    one.says("gw-2")
+    await one.look()
+    assert one.outcome.told.message == "Went to sleep: The endpoint sleeps, since nobody called it."
+    one.call()
+    await one.look()
+    assert one.outcome.told.message.startswith("Started waking: Endpoint is SLEEPING and is now WAKING UP;")
+    assert await one.look() == "waking Waking", "a pod that was told to go and still looks ready is no answer"
+    one.kubelet(ready=False)
+    one.engine_fails("Error", 1)
+    await one.look()
+    assert one.outcome.told.warning and one.outcome.told.message.startswith("Went to sleep: The wake failed (")

@@ -78,7 +78,7 @@ class State(NamedTuple):
     status: Status
     replicas: int
     pods: tuple[tuple[str, str], ...]
-    """Name and life (starting, ready) of each that has not been told to go."""
+    """Name and life (starting, ready) of each; a ghost was removed, and the operator still sees it ready."""
     made: int
     lease: Lease
     gateways: tuple[G, ...]
@@ -153,7 +153,7 @@ def _operator(s: State, rules: Rules) -> Iterator[tuple[str, State]]:
     if s.op_gateways != exist:
         yield "the operator hears of gateways", s._replace(op_gateways=exist)
     if s.plan is None:
-        for late in (False, True):
+        for late in (False,) if any(life == "ghost" for _, life in s.pods) else (False, True):
             told, replicas, status = decided(s.status, s.replicas, s.pods, _seen_by_operator(s, exist, late))
             if (replicas, status) != (s.replicas, s.status) and not (told == "sleep" and s.status.epoch >= rules.most_epochs):
                 yield (
@@ -219,7 +219,7 @@ def observation(status: Status, replicas: int, pods: tuple[tuple[str, str], ...]
         pods=tuple(
             a_pod(
                 name=name,
-                ready=life == "ready",
+                ready=life in ("ready", "ghost"),
             )
             for name, life in pods
         ),
@@ -255,12 +255,15 @@ def _scaled(s: State, replicas: int) -> State:
     busy = [g.name for g in s.gateways if g.flight is not None and g.life == "ready"]
     if busy:
         raise Broken(f"put to sleep with a call in flight at {busy}")
-    return s._replace(replicas=0, pods=(), sleeps=s.sleeps + 1)
+    ghosts = tuple((name, "ghost") for name, _ in s.pods)
+    return s._replace(replicas=0, pods=ghosts, sleeps=s.sleeps + 1)
 
 
 def _kubelet(s: State) -> Iterator[tuple[str, State]]:
     for index, (name, life) in enumerate(s.pods):
         others = (*s.pods[:index], *s.pods[index + 1 :])
+        if life == "ghost":
+            yield f"that {name} is ready no more is heard", s._replace(pods=others)
         if life == "starting":
             yield f"{name} is ready", s._replace(pods=tuple(sorted((*others, (name, "ready")))))
 
