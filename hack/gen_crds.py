@@ -70,6 +70,8 @@ ENDPOINT = Definition(
         ("Model", "string", ".spec.model.huggingFace.repo", 0),
         ("Accelerator", "string", ".status.plan.accelerator", 0),
         ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
+        ("Last-Active", "date", ".status.lastActivityTime", 0),
+        ("Last-Wake", "date", ".status.wake.last.startedAt", 0),
         ("Age", "date", ".metadata.creationTimestamp", 0),
         ("ID", "string", ".status.id", 1),
         ("Price", "number", ".status.plan.pricePerHour", 1),

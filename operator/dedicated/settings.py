@@ -35,6 +35,8 @@ class Settings:
     lease_name: str
     key_secret: str
     weights_secret: str
+    activity_namespace: str
+    renewal_s: float
     resync_s: float
     watch_silence_s: float
     limits: Limits
@@ -59,6 +61,8 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
     | DEDICATED_IDENTITY | host name | who holds the Lease; the pod's name and uid |
     | DEDICATED_LEASE | dedicated-operator | name of the Lease |
     | DEDICATED_KEY_SECRET | dedicated-engine-key | Secret with the key that engine keys derive from |
+    | DEDICATED_ACTIVITY_NAMESPACE | dedicated-activity | where gateways tell of calls; empty where there is no gateway |
+    | DEDICATED_RENEWAL_SECONDS | 15 | the shortest period between two renewals of one activity Lease; an endpoint sleeps that much later |
     | DEDICATED_RESYNC_SECONDS | 600 | between two looks at everything |
     | DEDICATED_WATCH_SILENCE_SECONDS | 70 | until a watch that tells nothing is opened anew; the API server tells something each 60 |
     | DEDICATED_PLACEMENT_SECONDS | 1800 | until a pod without room is given up |
@@ -95,6 +99,8 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
         lease_name=env.get("DEDICATED_LEASE") or "dedicated-operator",
         key_secret=env.get("DEDICATED_KEY_SECRET") or "dedicated-engine-key",
         weights_secret=env.get("DEDICATED_S3_SECRET") or "",
+        activity_namespace=env.get("DEDICATED_ACTIVITY_NAMESPACE", "dedicated-activity"),
+        renewal_s=seconds["RENEWAL"],
         resync_s=seconds["RESYNC"],
         watch_silence_s=seconds["WATCH_SILENCE"],
         limits=Limits(seconds["PLACEMENT"], seconds["START"], capacity_s=seconds["CAPACITY"], coming_s=seconds["NODE_COMING"]),
@@ -107,6 +113,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
 
 _SECONDS = {
     "RESYNC": 600.0,
+    "RENEWAL": 15.0,
     "WATCH_SILENCE": 70.0,
     "PLACEMENT": 1800.0,
     "CAPACITY": 60.0,
@@ -271,6 +278,11 @@ def _networks(env: Mapping[str, str], name: str) -> tuple[str, ...]:
 def system_namespace() -> str:
     """Where keys are, for `dedicated keys`."""
     return os.environ.get("DEDICATED_SYSTEM_NAMESPACE") or "dedicated-system"
+
+
+def activity_namespace() -> str:
+    """Where calls are told of, for `dedicated wake`."""
+    return os.environ.get("DEDICATED_ACTIVITY_NAMESPACE") or "dedicated-activity"
 
 
 def kubeconfig() -> str | None:

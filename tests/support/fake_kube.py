@@ -23,6 +23,8 @@ class FakeKube:
         """Core Events, whatever they are about."""
         self.time = NOW
         self.log = ""
+        self.gateway_pods: dict[str, Manifest] = {}
+        """Gateways: pods of the system's namespace, which no store of children holds."""
 
     def now(self) -> float:
         """The API server's time."""
@@ -55,14 +57,16 @@ class FakeKube:
     async def get(self, kind: Kind, namespace: str, name: str, *, metadata_only: bool = False) -> Manifest:
         """One object."""
         self.calls.append(f"get {kind.name}")
-        found = self._objects.get((kind.name, namespace, name))
+        found = self._objects.get((kind.name, namespace or kind.within or "", name))
         if found is None:
             raise ApiNotFound("404")
         return {"metadata": found["metadata"]} if metadata_only else found
 
     async def list(self, kind: Kind, *, metadata_only: bool = False, namespace: str | None = None, fields: str = "") -> Sequence[Manifest]:
-        """Events, or all objects of another kind."""
+        """Events, gateways, or all objects of another kind."""
         self.calls.append(f"list {kind.name}")
+        if kind.within:
+            return list(self.gateway_pods.values())
         return self.events if kind is EVENT else [{"metadata": obj["metadata"]} if metadata_only else obj for obj in self.all(kind)]
 
     async def logs(
@@ -80,7 +84,8 @@ class FakeKube:
     async def patch(self, kind: Kind, namespace: str, name: str, body: Manifest, subresource: str | None = None) -> Manifest:
         """A merge patch."""
         self.calls.append(f"patch {kind.name}")
-        return self.put(kind, _merged(self._objects[kind.name, namespace, name], {**body, "metadata": {}}))
+        meta = {key: value for key, value in (body.get("metadata") or {}).items() if key == "annotations"}
+        return self.put(kind, _merged(self._objects[kind.name, namespace, name], {**body, "metadata": meta}))
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         """Delete."""

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from dedicated.adapters import facts
-from dedicated.adapters.kinds import BUDGET, BY_NAME, CLAIM_TEMPLATE, DEPLOYMENT, NETWORK_POLICY, SERVICE_ACCOUNT
+from dedicated.adapters.kinds import BUDGET, BY_NAME, CLAIM_TEMPLATE, DEPLOYMENT, NETWORK_POLICY, POD, SERVICE_ACCOUNT
 from dedicated.adapters.store import whole
 from dedicated.adapters.view import Clients, EndpointView, Manifest
 from dedicated.api.names import LABEL_REVISION
@@ -15,6 +15,9 @@ from dedicated.lifecycle.manifests import covers, manifest_hash, manifests, with
 from dedicated.lifecycle.observation import Observation
 from dedicated.lifecycle.wanted import wanted
 from dedicated.render import isolation
+
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+"""Kubernetes': of a ReplicaSet's pods those with the lowest go first."""
 
 
 class Applier:
@@ -66,6 +69,11 @@ class Applier:
             if live["spec"]["replicas"] != manifest["spec"]["replicas"]:
                 await self._scale(live, manifest["spec"]["replicas"])
             return
+        if live is not None and kind is DEPLOYMENT and live["spec"].get("replicas", 0) > manifest["spec"]["replicas"]:
+            # What was decided on this Deployment must still be so when its pods go.
+            await self._first_to_go(seen, decision)
+            await self._scale(live, manifest["spec"]["replicas"])
+            return
         if live is None or _drifted(live, manifest):
             self._c.store.put(kind, await self._c.kube.apply(manifest))
 
@@ -75,6 +83,14 @@ class Applier:
             return self._c.store.named(BY_NAME[kind], meta["namespace"], meta["name"])
         children = self._c.store.children(BY_NAME[kind], self._v.raw)
         return next((child for child in children if child["metadata"]["name"] == meta["name"]), None)
+
+    async def _first_to_go(self, seen: Observation, decision: Decision) -> None:
+        """Mark the pods that gateways have let go of, so that these are the ones that the ReplicaSet removes."""
+        if not any(decision.replicas.values()):
+            return
+        for name in decision.victims:
+            body = {"metadata": {"annotations": {DELETION_COST: "-1000"}}}
+            await self._c.kube.patch(POD, seen.namespace, name, body)
 
     async def _scale(self, deployment: Manifest, replicas: int) -> None:
         meta = deployment["metadata"]

@@ -30,6 +30,7 @@ def pod(obj: Manifest, logs: Mapping[str, ContainerLog] | None = None, events: t
     """Facts of one pod, with the log tails of its containers by name and its events, where they were asked for."""
     meta, status = obj["metadata"], obj.get("status", {})
     scheduled, disrupted = _condition(status, "PodScheduled"), _condition(status, "DisruptionTarget")
+    ready = _condition(status, "Ready")
     placed = {"True": True, "False": False}.get(scheduled.get("status", ""))
     gated = scheduled.get("reason") == "SchedulingGated"
     placed = None if gated else placed
@@ -40,7 +41,8 @@ def pod(obj: Manifest, logs: Mapping[str, ContainerLog] | None = None, events: t
         phase=status.get("phase", "Pending"),
         node=obj.get("spec", {}).get("nodeName"),
         address=status.get("podIP"),
-        ready=_condition(status, "Ready").get("status") == "True",
+        ready=ready.get("status") == "True",
+        ready_at=_time(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None,
         deleting="deletionTimestamp" in meta or status.get("phase") in ("Failed", "Succeeded"),
         scheduled=placed,
         scheduled_at=_time(scheduled.get("lastTransitionTime")) if placed else None,

@@ -22,10 +22,14 @@ from dedicated.diagnosis.evidence import Limits, PodFacts
 from dedicated.lifecycle import placement, revision
 from dedicated.lifecycle.access import wants_proof, was_proven
 from dedicated.lifecycle.decide import failed_and_nothing_changed
-from dedicated.lifecycle.observation import Observation
+from dedicated.lifecycle.drain import wants_last_word
+from dedicated.lifecycle.idle import wants_load
+from dedicated.lifecycle.observation import Activity, Observation
+from dedicated.lifecycle.sleep import rests, starts
 from dedicated.lifecycle.validate import problem_before_model, problem_with_engine, problem_with_secrets, secrets_of_engine
 from dedicated.lifecycle.wanted import wanted
 from dedicated.planner.measured import measured
+from dedicated.render.isolation import engine_key
 
 START_LINES, START_BYTES = 4000, 512 * 1024
 """What is read of the log of an engine that has just started: more than the start of any that was seen."""
@@ -37,11 +41,13 @@ class Observer:
     def __init__(self, clients: Clients, view: EndpointView) -> None:
         self._c, self._v = clients, view
         self._source = ModelSource(clients.hub, clients.kube, clients.store, view.raw, view.spec)
+        self._pods = list(clients.store.children(POD, view.raw))
 
     async def observe(self) -> Observation:
         """Everything that is known about the endpoint, now."""
         meta = self._v.meta
         deployments = list(self._c.store.children(DEPLOYMENT, self._v.raw))
+        witnesses, own_id = self._c.witnesses, names.endpoint_id(meta["uid"])
         base = Observation(
             now=self._c.kube.now(),
             name=meta["name"],
@@ -57,10 +63,13 @@ class Observer:
             queue=(meta.get("labels") or {}).get(names.LABEL_QUEUE),
             namespace_uid=await self._namespace_uid(),
             deleting="deletionTimestamp" in meta,
+            activity=witnesses.activity(own_id) if witnesses else Activity(),
+            gateways=witnesses.gateways() if witnesses else (),
+            renewal_s=self._c.renewal_s,
         )
         base = await self._with_plan(await self._with_model(base))
         base = await self._with_next_plan(await self._with_pods(self._with_target(base)))
-        return await self._with_access(base)
+        return await self._with_access(await self._with_witnesses(base))
 
     async def _namespace_uid(self) -> str:
         """Where there is a cache, which keeps namespaces apart by it."""
@@ -90,7 +99,9 @@ class Observer:
 
     def _is_settled(self, base: Observation) -> bool:
         """Whether nothing new is started whatever the hub would say: then it is not asked."""
-        return base.deleting or self._v.spec.suspend or failed_and_nothing_changed(base) is not None
+        if base.deleting or self._v.spec.suspend or failed_and_nothing_changed(base) is not None:
+            return True
+        return rests(base) and not any(facts.pod(pod).ready for pod in self._pods)
 
     async def _with_model(self, base: Observation) -> Observation:
         """The model as resolved, or the problem that stands before it."""
@@ -187,13 +198,24 @@ class Observer:
     # pods
 
     async def _with_pods(self, base: Observation) -> Observation:
-        raw = list(self._c.store.children(POD, self._v.raw))
-        pods = tuple([await self._pod(base, obj) for obj in raw])
+        pods = tuple([await self._pod(base, obj) for obj in self._pods])
         base = await self._with_measured(replace(base, pods=pods))
-        own, limits = [pod for pod in pods if pod.revision == base.target], self._limits(base, base.target)
+        started = starts(base) if rests(base) else base.target
+        own, limits = [pod for pod in pods if pod.revision == started], self._limits(base, started)
         has_logs = any(container.log_tail for pod in own for container in pod.containers)
         finding = await beside(diagnose, own, limits, base.now) if has_logs else diagnose(own, limits, base.now)
         return replace(base, finding=finding, deadline=next_deadline(own, limits, base.now))
+
+    async def _with_witnesses(self, base: Observation) -> Observation:
+        """Before what serves is taken away: the last word of gateways and engine."""
+        if self._c.witnesses is not None and wants_last_word(base):
+            activity, gateways = await self._c.witnesses.last_word(self._c.kube, names.endpoint_id(base.uid))
+            base = replace(base, activity=activity, gateways=gateways)
+        serving = [pod for pod in base.pods if pod.revision == base.serving and pod.ready and not pod.deleting]
+        if not serving or not wants_load(base):
+            return base
+        key = engine_key(self._c.system_key, base.uid)
+        return replace(base, load=await self._c.loads.ask(base.spec.engine.kind, key, serving))
 
     async def _with_measured(self, base: Observation) -> Observation:
         """Once a revision answers: what its engine said of its memory."""

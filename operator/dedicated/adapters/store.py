@@ -181,7 +181,7 @@ def whole(obj: Manifest) -> Manifest:
 
 
 def _readiness(status: Manifest) -> list[Manifest]:
-    """Whether a node is ready, without the time of its last heartbeat."""
+    """Whether a node is ready, and since when, without the time of its last heartbeat."""
     kept = ("type", "status", "lastTransitionTime")
     return [{key: found.get(key) for key in kept} for found in status.get("conditions") or [] if found.get("type") == "Ready"]
 

@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from dedicated.adapters.hub import Hub
 from dedicated.adapters.inventory import InventoryReader
 from dedicated.adapters.kube import KubeApi
+from dedicated.adapters.load import EngineLoads
 from dedicated.adapters.recent import Recent
 from dedicated.adapters.records import Records
 from dedicated.adapters.store import Store
+from dedicated.adapters.witnesses import Witnesses
 from dedicated.api.endpoint import EndpointSpec
 from dedicated.api.status import EndpointStatus
 from dedicated.diagnosis.evidence import Limits
@@ -36,6 +38,11 @@ class Clients:
     inventory: InventoryReader
     recent: Recent = field(default_factory=Recent)
     records: Records = field(default_factory=Records)
+    witnesses: Witnesses | None = None
+    """What gateways tell; None where there are none."""
+    loads: EngineLoads = field(default_factory=EngineLoads)
+    renewal_s: float = 15.0
+    """The shortest period between two renewals of an activity Lease."""
 
 
 class EndpointView:

@@ -68,11 +68,16 @@ class Reason(StrEnum):
     CRASH_LOOP = "CrashLoop"
     PROBE_NEVER_PASSED = "ProbeNeverPassed"
     START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"
+    ENGINE_MUTE = "EngineMute"
     NODE_LOST = "NodeLost"
     EVICTED = "Evicted"
     # life
     ALL_READY = "AllReady"
     SUSPENDED = "Suspended"
+    NO_TRAFFIC = "NoTraffic"
+    DRAINING = "Draining"
+    WAKING = "Waking"
+    WAKE_FAILED = "WakeFailed"
     UPDATING = "Updating"
     UPDATE_FAILED = "UpdateFailed"
     INVALID_SPEC = "InvalidSpec"
@@ -270,10 +275,21 @@ CATALOGUE: dict[Reason, Entry] = {
         True,
     ),
     R.START_DEADLINE_EXCEEDED: Entry("The pod did not start in time.", "Read the pod's events: a volume, a network or the node holds it up.", True),
+    R.ENGINE_MUTE: Entry(
+        "The engine has not answered the question for its load for minutes.",
+        "Read the engine's log: its server hangs or its /metrics are turned off; it is started anew.",
+        True,
+    ),
     R.NODE_LOST: Entry("The node of the pod is gone or does not answer.", "Nothing to do: the pod starts on another node.", True),
     R.EVICTED: Entry("The node put the pod out.", "Read the message: the node was short of memory or disk; the pod starts again elsewhere.", True),
     R.ALL_READY: Entry("The endpoint answers.", "Nothing to do.", True),
     R.SUSPENDED: Entry("The endpoint is paused.", "Set spec.suspend to false to resume it.", True),
+    R.NO_TRAFFIC: Entry("The endpoint sleeps, since nobody called it.", "Nothing to do: the next call wakes it.", True),
+    R.DRAINING: Entry("Replicas are about to go, as soon as nothing is in flight to them.", "Nothing to do.", True),
+    R.WAKING: Entry("The endpoint wakes.", "Nothing to do.", True),
+    R.WAKE_FAILED: Entry(
+        "The last wake failed; the endpoint sleeps again.", "Read status.diagnosis; a call after its nextAttemptAt tries again.", True
+    ),
     R.UPDATING: Entry("A new revision starts; the old one serves until it is ready.", "Nothing to do.", True),
     R.UPDATE_FAILED: Entry("The new revision failed; the old one still serves.", "Correct the spec, or set it back to what serves.", False),
     R.INVALID_SPEC: Entry("The spec asks for something that cannot be.", "Correct the field that the message names.", False),

@@ -149,6 +149,71 @@ class Diagnosis(Schema):
     inputs_hash: str = Field(default="", description="Hash of what was tried; when it changes, it is tried again at once.")
 
 
+class Drain(Schema):
+    """A planned removal of pods: gateways route nothing to them, and say so, before they go. The epoch rises with each and never falls."""
+
+    epoch: int = Field(default=0, ge=0, description="Number of the handover; a call wakes a sleeping endpoint by this number.")
+    pods: list[str] = Field(default=[], description="Pods that are about to go: nothing may be sent to them. Empty where nothing is removed.")
+    gone: list[str] = Field(default=[], max_length=32, description="Pods that were told to go last: nothing may be sent to them either.")
+    reason: str | None = Field(default=None, max_length=64, description="Why they go, or why it sleeps; else absent.")
+    at: str | None = Field(default=None, description="When it began, or was taken back.", json_schema_extra={"format": "date-time"})
+
+
+class PhaseTiming(Schema):
+    """One stretch of a start: schedule or node, image, fetch, load (which ends with the first health)."""
+
+    phase: Literal["schedule", "node", "image", "fetch", "load"] = Field(description="What was waited for.")
+    started_at: str = Field(description="When it began.", json_schema_extra={"format": "date-time"})
+    seconds: float | None = Field(default=None, description="How long it took; absent while it lasts. (seconds)")
+    bytes: int | None = Field(default=None, description="Bytes that were moved, where they are known.")
+
+
+class Timeline(Schema):
+    """How the start of what was built last went."""
+
+    building: list[PhaseTiming] = Field(default=[], description="Its phases, in order.", json_schema_extra=list_map("phase"))
+
+
+class WakeRecord(Schema):
+    """One wake."""
+
+    epoch: int = Field(default=0, description="The sleep that it ended, by its number.")
+    trigger: str = Field(default="call", max_length=32, description="Who asked for it.")
+    tier: str | None = Field(default=None, max_length=16, description="Where the weights came from: node, s3 or hub.")
+    started_at: str = Field(description="When it began.", json_schema_extra={"format": "date-time"})
+    seconds: float | None = Field(default=None, description="Until the engine answered, or the wake was given up. (seconds)")
+    succeeded: bool | None = Field(default=None, description="Whether the engine answered; absent while it wakes.")
+    reason: str | None = Field(default=None, max_length=64, description="Why it failed.")
+    phases: list[PhaseTiming] = Field(default=[], description="Its phases, in order.", json_schema_extra=list_map("phase"))
+
+
+class WakeSummary(Schema):
+    """One wake of the past."""
+
+    at: str = Field(description="When it began.", json_schema_extra={"format": "date-time"})
+    tier: str | None = Field(default=None, max_length=16, description="Where the weights came from.")
+    seconds: float = Field(description="How long it took. (seconds)")
+    succeeded: bool = Field(description="Whether the engine answered.")
+
+
+class WakeStatus(Schema):
+    """Wakes of this endpoint: the one that goes on, the last one, and what they tell of the next."""
+
+    current: WakeRecord | None = Field(default=None, description="The wake that goes on.")
+    last: WakeRecord | None = Field(default=None, description="The last one that ended.")
+    history: list[WakeSummary] = Field(default=[], max_length=5, description="The last ones, newest first.")
+    expected_seconds: float | None = Field(default=None, description="How long a wake takes; absent where nothing tells. (seconds)")
+
+
+class SleepStatus(Schema):
+    """The sleep, and what all sleeps have saved."""
+
+    since: str | None = Field(default=None, description="Asleep since; absent while awake or waking.", json_schema_extra={"format": "date-time"})
+    seconds: float = Field(default=0, description="Slept before this sleep. (seconds)")
+    accelerator_seconds: float = Field(default=0, description="Accelerators that were not held meanwhile, times seconds.")
+    saved_usd: float | None = Field(default=None, description="What they would have cost at their class's price. (USD)")
+
+
 class EndpointStatus(Schema):
     """What the operator has seen and done."""
 
@@ -164,3 +229,10 @@ class EndpointStatus(Schema):
     pods: list[PodStatus] = Field(default=[], description="The pods.", json_schema_extra=list_map("name"))
     revisions: Revisions | None = Field(default=None, description="Which revision answers, and which one is wanted.")
     diagnosis: Diagnosis | None = Field(default=None, description="Why it failed.")
+    drain: Drain | None = Field(default=None, description="The last planned removal of pods.")
+    last_activity_time: str | None = Field(
+        default=None, description="When it was last called; told at transitions and each 5 minutes.", json_schema_extra={"format": "date-time"}
+    )
+    timeline: Timeline | None = Field(default=None, description="How the start of what was built last went.")
+    wake: WakeStatus | None = Field(default=None, description="Wakes.")
+    sleep: SleepStatus | None = Field(default=None, description="The sleep, and what sleeping has saved.")

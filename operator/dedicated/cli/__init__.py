@@ -17,6 +17,7 @@ from dedicated.cli.fetch import fetch
 from dedicated.cli.gateway import envoy, gateway
 from dedicated.cli.get import get
 from dedicated.cli.keys import keys
+from dedicated.cli.life import pause, resume, wait, wake
 from dedicated.cli.logs import logs
 from dedicated.cli.operator import operator
 from dedicated.cli.plan import plan
@@ -46,6 +47,10 @@ app.command()(describe)
 app.command()(logs)
 app.command()(plan)
 app.command()(diagnose)
+app.command()(wake)
+app.command()(pause)
+app.command()(resume)
+app.command()(wait)
 app.add_typer(keys)
 app.add_typer(cache)
 

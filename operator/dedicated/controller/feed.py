@@ -62,6 +62,11 @@ class Feed:
         if kind in (ENDPOINT, POD):
             self._wake(NAMESPACE_KEY + obj["metadata"]["namespace"])
 
+    def called(self, endpoint: str) -> None:
+        """A gateway has said something about the endpoint of this id that its pass waits for."""
+        if uid := self._uid_of.get(endpoint):
+            self._wake(uid)
+
     def _wake_all(self, uids: Iterable[str]) -> None:
         for uid in uids:
             self._wake(uid)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dedicated.adapters.events import record
 from dedicated.adapters.facts import has_failed
 from dedicated.adapters.kinds import ENDPOINT, NETWORK_POLICY, POD, SERVICE_ACCOUNT
+from dedicated.adapters.store import Store
 from dedicated.adapters.view import Clients
 from dedicated.adapters.world import EndpointWorld
 from dedicated.api.errors import DedicatedError
@@ -26,9 +27,9 @@ log = logging.getLogger(__name__)
 class Loop:
     """Queue, deadlines and workers over one set of clients."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, queue: KeyQueue | None = None) -> None:
         self._clients = clients
-        self.queue = KeyQueue(self._takes_long)
+        self.queue = KeyQueue(takes_long(clients.store)) if queue is None else queue
         self._deadlines = Deadlines()
         self._deadline_set = asyncio.Event()
         self.progress_at = time.monotonic()
@@ -37,11 +38,6 @@ class Loop:
     def wake(self, key: str) -> None:
         """Look at this key soon."""
         self.queue.add(key)
-
-    def _takes_long(self, key: str) -> bool:
-        """Whether the pass over this key reads logs: an engine of it has failed."""
-        endpoint = self._clients.store.get(ENDPOINT, key)
-        return endpoint is not None and any(map(has_failed, self._clients.store.children(POD, endpoint)))
 
     async def work(self) -> None:
         """One worker, for ever."""
@@ -132,3 +128,13 @@ async def _wait(what: Callable[[], object], seconds: float) -> None:
         await asyncio.wait_for(what(), seconds)  # type: ignore[arg-type]
     except TimeoutError:
         return
+
+
+def takes_long(store: Store) -> Callable[[str], bool]:
+    """Whether the pass over a key reads logs: an engine of it has failed."""
+
+    def judged(key: str) -> bool:
+        endpoint = store.get(ENDPOINT, key)
+        return endpoint is not None and any(map(has_failed, store.children(POD, endpoint)))
+
+    return judged

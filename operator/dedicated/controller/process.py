@@ -18,10 +18,11 @@ import kopf
 from dedicated.adapters.hub import Hub
 from dedicated.adapters.informer import Informer
 from dedicated.adapters.inventory import InventoryReader
-from dedicated.adapters.kinds import ACCELERATOR_CLASS, CHILDREN, CLAIM_TEMPLATE, CRD, DEVICE_CLASS, ENDPOINT_LOG, NAMESPACE, NODE, SECRET
+from dedicated.adapters.kinds import ACCELERATOR_CLASS, CHILDREN, CLAIM_TEMPLATE, CRD, DEVICE_CLASS, ENDPOINT, ENDPOINT_LOG, NAMESPACE, NODE, SECRET
 from dedicated.adapters.kube import KubeApi
 from dedicated.adapters.store import Store
 from dedicated.adapters.view import Clients
+from dedicated.adapters.witnesses import Witnesses
 from dedicated.api import names
 from dedicated.api.errors import ApiConflict, ApiNotFound, DedicatedError
 from dedicated.api.s3 import CREDENTIALS, KEY_ID, SECRET_KEY
@@ -31,7 +32,8 @@ from dedicated.controller.feed import Feed
 from dedicated.controller.handlers import register
 from dedicated.controller.health import Health, stuck_since
 from dedicated.controller.leader import Leader
-from dedicated.controller.loop import WORKERS, Loop
+from dedicated.controller.loop import WORKERS, Loop, takes_long
+from dedicated.controller.queue import KeyQueue
 from dedicated.controller.resync import Resync
 from dedicated.render.devices import claims_are_used
 from dedicated.settings import Settings
@@ -99,6 +101,9 @@ async def _lead(settings: Settings, kube: KubeApi, leader: Leader, health: Healt
     """Everything that runs while the Lease is ours; ends with the first of them that ends."""
     store = Store()
     store.watching_since = kube.now()
+    queue = KeyQueue(takes_long(store))
+    feed = Feed(store, queue.add, kube.now)
+    witnesses = Witnesses(store, settings.activity_namespace, settings.system_namespace, feed.called) if settings.activity_namespace else None
     clients = Clients(
         kube=kube,
         hub=Hub(settings.platform.hub_endpoint),
@@ -107,11 +112,14 @@ async def _lead(settings: Settings, kube: KubeApi, leader: Leader, health: Healt
         system_key=await _system_key(kube, settings),
         limits=settings.limits,
         inventory=InventoryReader(store, settings.provisionable),
+        witnesses=witnesses,
+        renewal_s=settings.renewal_s,
     )
-    loop = Loop(clients)
-    feed = Feed(store, loop.wake, kube.now)
+    loop = Loop(clients, queue)
     kinds = (*CHILDREN, *((CLAIM_TEMPLATE,) if settings.platform.claims else ()), *((NAMESPACE,) if settings.platform.weights else ()))
     informers = [Informer(kube, kind, store, feed.seen, feed.gone) for kind in kinds]
+    if witnesses is not None:
+        informers += [Informer(kube, kind, witnesses, witnesses.seen, witnesses.gone) for kind in (witnesses.pods, witnesses.leases)]
     resync = Resync(kube, store, feed, loop.queue, settings.resync_s, clients.records.sweep)
     classes = Classes(kube, store, clients.inventory, settings.resync_s / 10)
     health.alive += [
@@ -131,7 +139,12 @@ async def _lead(settings: Settings, kube: KubeApi, leader: Leader, health: Healt
         _stop_on_signals(stop)
         gc.freeze()
         health.ready = True
-        tasks |= {_task(resync.run(), "resync"), _task(loop.watch_deadlines(), "deadlines"), _task(classes.run(), "accelerator classes")}
+        tasks |= set(_sweeping(kube, store, witnesses, settings))
+        tasks |= {
+            _task(resync.run(), "resync"),
+            _task(loop.watch_deadlines(), "deadlines"),
+            _task(classes.run(), "accelerator classes"),
+        }
         tasks |= {_task(loop.work(), f"worker {number}") for number in range(WORKERS)}
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in (*tasks, first):
@@ -139,6 +152,20 @@ async def _lead(settings: Settings, kube: KubeApi, leader: Leader, health: Healt
     # Nothing of ours may still write when the Lease is let go.
     await asyncio.wait({*tasks, first}, timeout=STOP_S)
     return _ended(done, stopping)
+
+
+def _sweeping(kube: KubeApi, store: Store, witnesses: Witnesses | None, settings: Settings) -> list[asyncio.Task[Any]]:
+    """Activity Leases have no owner, since owners do not reach across namespaces: those of deleted endpoints are swept."""
+
+    async def sweep() -> None:
+        while witnesses is not None:
+            await asyncio.sleep(settings.resync_s)
+            try:
+                await witnesses.sweep(kube, {names.endpoint_id(uid) for uid in store.uids(ENDPOINT)})
+            except DedicatedError as failure:
+                log.warning("activity not swept", extra={"error": str(failure)})
+
+    return [_task(sweep(), "sweep of activity")] if witnesses is not None else []
 
 
 async def _first_look(resync: Resync, informers: list[Informer], classes: Classes) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dedicated.api.errors import ApiConflict, ApiNotFound, DedicatedError, Stalled
-from dedicated.lifecycle.decide import MAX_MESSAGE, Decision, Verb, decide
+from dedicated.lifecycle.decide import MAX_MESSAGE, Decision, Verb
+from dedicated.lifecycle.life import decide
 from dedicated.lifecycle.observation import Observation
 from dedicated.lifecycle.transitions import Transition
 
@@ -18,8 +19,8 @@ class World(Protocol):
         """Everything that is known, now."""
         ...
 
-    async def apply(self, seen: Observation, decision: Decision) -> None:
-        """Make it so."""
+    async def apply(self, seen: Observation, decision: Decision) -> Stalled | None:
+        """Make it so; answers what was refused beside it, where that changes the decision."""
         ...
 
     async def report(self, seen: Observation, decision: Decision) -> tuple[Transition | None, float | None]:
@@ -44,7 +45,11 @@ async def reconcile(world: World) -> Outcome:
     decision = decide(seen)
     failure: DedicatedError | None = None
     try:
-        await world.apply(seen, decision)
+        refused = await world.apply(seen, decision)
+        if refused is not None:
+            seen = replace(seen, problem=refused)
+            decision = decide(seen)
+            await world.apply(seen, decision)
     except (ApiConflict, ApiNotFound) as stale:
         return Outcome(back_off=True, failure=stale)
     except DedicatedError as known:

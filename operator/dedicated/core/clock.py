@@ -13,3 +13,8 @@ def rfc3339(at: float) -> str:
 def from_rfc3339(text: str) -> float:
     """Seconds since the epoch of a time that Kubernetes wrote, with or without fractions of a second."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def precise(at: float) -> str:
+    """The time as Kubernetes writes it, with milliseconds: ``2026-01-31T12:00:00.250Z``."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

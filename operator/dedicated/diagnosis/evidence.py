@@ -89,6 +89,8 @@ class PodFacts:
     """Since when the node is not ready; None while it is."""
     address: str | None = None
     ready: bool = False
+    ready_at: float | None = None
+    """Since when it is ready."""
     deleting: bool = False
     scheduled: bool | None = None
     scheduled_at: float | None = None

@@ -7,21 +7,10 @@ from dedicated.api.conditions import find
 from dedicated.api.errors import Stalled
 from dedicated.api.reasons import Reason
 from dedicated.api.status import Condition, ConditionType
-from dedicated.lifecycle.decide import Verb, decide
+from dedicated.lifecycle.access_reasons import HUB_REASONS
+from dedicated.lifecycle.decide import Life, Verb
+from dedicated.lifecycle.life import decide
 from dedicated.lifecycle.observation import Observation
-
-HUB_REASONS = {
-    Reason.TOKEN_MISSING,
-    Reason.TOKEN_INVALID,
-    Reason.TOKEN_SCOPE_INSUFFICIENT,
-    Reason.GATED_ACCESS_DENIED,
-    Reason.GATED_ACCESS_PENDING,
-    Reason.MODEL_NOT_FOUND,
-    Reason.REVISION_NOT_FOUND,
-    Reason.MODEL_DISABLED,
-    Reason.HUB_UNAVAILABLE,
-    Reason.HUB_RATE_LIMITED,
-}
 
 
 def wants_proof(seen: Observation) -> bool:
@@ -29,7 +18,10 @@ def wants_proof(seen: Observation) -> bool:
     if seen.problem is not None or seen.model is None or seen.target is None:
         return False
     workload = seen.workloads.get(seen.target)
-    return (workload is None or workload.replicas == 0) and decide(seen).verb is Verb.ROLL
+    if workload is not None and workload.replicas:
+        return False
+    decision = decide(seen)
+    return decision.verb is Verb.ROLL and decision.life is Life.AWAKE
 
 
 def was_proven(seen: Observation) -> bool:

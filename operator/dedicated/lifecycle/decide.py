@@ -27,7 +27,7 @@ from dedicated.api.endpoint import Strategy
 from dedicated.api.errors import DedicatedError, Stalled
 from dedicated.api.names import ANNOTATION_RETRY, FETCH_CONTAINER
 from dedicated.api.reasons import CATALOGUE, Reason
-from dedicated.api.status import Diagnosis, Plan
+from dedicated.api.status import Diagnosis, Drain, Plan
 from dedicated.core.clock import from_rfc3339, rfc3339
 from dedicated.diagnosis.evidence import Finding
 from dedicated.lifecycle.observation import Observation
@@ -48,6 +48,14 @@ class Verb(StrEnum):
     STALL = "stall"
 
 
+class Life(StrEnum):
+    """Whether it is meant to answer: `awake` also while it is built or has failed."""
+
+    AWAKE = "awake"
+    ASLEEP = "asleep"
+    WAKING = "waking"
+
+
 @dataclass(frozen=True)
 class Decision:
     """One verb, why, and how many replicas each revision shall have; a revision that is absent is deleted."""
@@ -63,6 +71,13 @@ class Decision:
     """When time alone changes this decision."""
     plan: Plan | None = None
     """Another plan than the one that was observed."""
+    life: Life = Life.AWAKE
+    drain: Drain | None = None
+    """The handover as it is from now on; None leaves it as it is told."""
+    waits_for: tuple[str, ...] = ()
+    """Gateways that have not yet answered the handover."""
+    victims: tuple[str, ...] = ()
+    """Pods that shall go where fewer replicas are wanted."""
 
 
 Policy = Callable[[Observation], Decision | None]
@@ -108,7 +123,7 @@ def problem_before_pods(seen: Observation) -> Decision | None:
     if problem is None:
         return None
     if isinstance(problem, Stalled):
-        return _given_up(seen, _diagnosed(seen, _finding_of(problem)))
+        return _given_up(seen, diagnosed(seen, _finding_of(problem)))
     verb_message = f"{problem.message} {problem.next_step}"
     return Decision(Verb.HOLD, problem.reason, verb_message[:MAX_MESSAGE], _as_it_is(seen), seen.serving)
 
@@ -129,7 +144,7 @@ def target_failed(seen: Observation) -> Decision | None:
     finding = _refused(refused) if refused else seen.finding
     if finding is None or not finding.final or (seen.ready(seen.target) and not _updating(seen)):
         return None
-    return _given_up(seen, _diagnosed(seen, finding))
+    return _given_up(seen, diagnosed(seen, finding))
 
 
 def target_answers(seen: Observation) -> Decision | None:
@@ -147,7 +162,7 @@ def others_wait_for_nodes(seen: Observation) -> Decision | None:
     """Pods of a revision that neither serves nor is wanted might take the room that the target needs: they go first."""
     if not any(pod.node is None and pod.revision not in (seen.serving, seen.target) for pod in seen.pods):
         return None
-    reason, message = _waits_for(seen)
+    reason, message = waits_for(seen)
     kept = {revision: seen.spec.replicas for revision in (seen.serving,) if revision and _updating(seen)}
     if seen.target in seen.workloads and seen.target:
         kept[seen.target] = seen.workloads[seen.target].replicas
@@ -172,7 +187,7 @@ def building(seen: Observation) -> Decision | None:
     """Nothing serves yet, or what served answers no more."""
     target = seen.target
     assert target is not None, "a target or a problem is always known"
-    reason, message = _waits_for(seen)
+    reason, message = waits_for(seen)
     return Decision(Verb.ROLL, reason, message, {target: seen.spec.replicas}, seen.serving, look_again_at=seen.deadline)
 
 
@@ -196,7 +211,8 @@ def say(reason: Reason) -> str:
     return entry.sentence if entry.next_step.startswith("Nothing to do") else f"{entry.sentence} {entry.next_step}"
 
 
-def _waits_for(seen: Observation) -> tuple[Reason, str]:
+def waits_for(seen: Observation) -> tuple[Reason, str]:
+    """Why what was started does not answer yet."""
     if seen.finding:
         return seen.finding.reason, seen.finding.message[:MAX_MESSAGE]
     fetching = any(c.name == FETCH_CONTAINER and c.running_since for pod in seen.pods for c in pod.containers)
@@ -250,10 +266,9 @@ def _refused(words: str) -> Finding:
     return Finding(reason, f"The cluster refuses the pod: {words}", final=True, retryable=True, evidence=("ReplicaFailure",))
 
 
-def _diagnosed(seen: Observation, finding: Finding) -> Diagnosis:
+def diagnosed(seen: Observation, finding: Finding) -> Diagnosis:
     """The finding as a record, with the number of attempts and, where trying again may help, the time of the next one."""
-    old = seen.status.diagnosis
-    attempts = old.attempts + 1 if old and old.inputs_hash == seen.inputs_hash else 1
+    attempts = attempt_number(seen)
     return Diagnosis(
         reason=finding.reason,
         message=finding.message[:MAX_MESSAGE],
@@ -268,3 +283,9 @@ def _diagnosed(seen: Observation, finding: Finding) -> Diagnosis:
         observed_at=rfc3339(seen.now),
         inputs_hash=seen.inputs_hash,
     )
+
+
+def attempt_number(seen: Observation) -> int:
+    """How often the same was tried, with this time."""
+    old = seen.status.diagnosis
+    return old.attempts + 1 if old and old.inputs_hash == seen.inputs_hash else 1

@@ -25,6 +25,36 @@ class Workload:
 
 
 @dataclass(frozen=True)
+class Activity:
+    """What gateways have written on the endpoint's activity Lease."""
+
+    renewed_at: float | None = None
+    """The last call that anybody has written down."""
+    wake: int | None = None
+    """The epoch that a call wants to end."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """What each gateway says of a handover, by its annotation: an epoch, or busy."""
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway whose word a handover needs."""
+
+    name: str
+    gone: bool = False
+    """Its node has not been ready for so long that nothing of it can be in flight."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the engine itself says of its requests. (busy: running and queued; None where no pod answered)"""
+
+    busy: int | None
+    mute_s: float = 0.0
+    """How long one of its pods has not answered this question."""
+
+
+@dataclass(frozen=True)
 class Observation:
     """One endpoint's world at one time."""
 
@@ -64,6 +94,13 @@ class Observation:
     namespace_uid: str = ""
     """UID of the endpoint's namespace, where something is made of it."""
     deleting: bool = False
+    activity: Activity = field(default_factory=Activity)
+    gateways: tuple[Gateway, ...] = ()
+    """Gateways that exist."""
+    load: Load | None = None
+    """The engine's load; None where it was not asked."""
+    renewal_s: float = 15.0
+    """The shortest period between two renewals of a Lease."""
 
     @property
     def serving(self) -> str | None:

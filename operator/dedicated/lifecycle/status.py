@@ -5,12 +5,14 @@ from __future__ import annotations
 from dedicated.api import conditions, names
 from dedicated.api.reasons import Reason
 from dedicated.api.status import Condition, ConditionType, Diagnosis, EndpointStatus, Phase, PodStatus, Revisions
+from dedicated.core.clock import from_rfc3339, rfc3339
 from dedicated.lifecycle import crashes
 from dedicated.lifecycle.access import accessible
-from dedicated.lifecycle.decide import Decision, Verb
+from dedicated.lifecycle.decide import Decision, Life, Verb
 from dedicated.lifecycle.fetched import weights_cached
 from dedicated.lifecycle.observation import Observation
 from dedicated.lifecycle.size import within
+from dedicated.lifecycle.wake import building, slept, wakes
 
 T = ConditionType
 MAX_PODS = 20
@@ -21,6 +23,7 @@ def report(seen: Observation, decision: Decision) -> EndpointStatus:
     """The status that tells this observation and this decision."""
     own_pods = [pod for pod in seen.pods if not pod.deleting]
     current = _conditions(seen, decision)
+    timeline = building(seen, decision)
     told = EndpointStatus(
         id=names.endpoint_id(seen.uid),
         phase=phase(current, decision),
@@ -34,8 +37,25 @@ def report(seen: Observation, decision: Decision) -> EndpointStatus:
         pods=[_pod(seen, index) for index in range(min(len(seen.pods), MAX_PODS))],
         revisions=Revisions(serving=decision.serving, target=seen.target) if decision.serving or seen.target else None,
         diagnosis=crashes.remembered(seen, _diagnosis(seen, decision)),
+        drain=decision.drain or seen.status.drain,
+        timeline=timeline,
+        wake=wakes(seen, decision, timeline),
+        sleep=slept(seen, decision),
     )
-    return within(told)
+    return within(told.model_copy(update={"last_activity_time": _last_activity(seen, told)}))
+
+
+ACTIVITY_EACH_S = 300.0
+"""How often the time of the last call is told where nothing else is. (seconds)"""
+
+
+def _last_activity(seen: Observation, told: EndpointStatus) -> str | None:
+    """The last call, told at transitions and every now and then: the Lease has it to the second."""
+    before, at = seen.status.last_activity_time, seen.activity.renewed_at
+    if at is None or (before and at <= from_rfc3339(before)):
+        return before
+    due = before is None or at - from_rfc3339(before) >= ACTIVITY_EACH_S or told.phase != seen.status.phase
+    return rfc3339(at) if due else before
 
 
 PLAN_REASONS = {
@@ -59,7 +79,10 @@ def is_urgent(old: EndpointStatus, new: EndpointStatus) -> bool:
 def _urgent(status: EndpointStatus) -> object:
     # What a fetch has told is written before its engine comes up, so that each of the two is told.
     summary = [(c.type, c.status, c.reason, c.message) for c in status.conditions if c.type in (*_SUMMARY, T.WEIGHTS_CACHED)]
-    return (status.phase, status.observed_generation, summary, status.diagnosis, status.model, status.revisions, status.ready_replicas)
+    handover = (status.drain.epoch, status.drain.pods, status.drain.reason) if status.drain else None
+    life = (status.sleep and status.sleep.since, status.wake and status.wake.current is None)
+    counted = (status.model, status.revisions, status.ready_replicas)
+    return (status.phase, status.observed_generation, summary, status.diagnosis, counted, handover, life)
 
 
 def phase(current: list[Condition], decision: Decision) -> Phase:
@@ -67,6 +90,8 @@ def phase(current: list[Condition], decision: Decision) -> Phase:
     by_type = {condition.type: condition.status == "True" for condition in current}
     if decision.reason is Reason.SUSPENDED:
         return Phase.PAUSED
+    if decision.life is not Life.AWAKE:
+        return Phase.WAKING if decision.life is Life.WAKING else Phase.SLEEPING
     if by_type.get(T.READY):
         return Phase.UP
     return Phase.FAILED if by_type.get(T.STALLED) else Phase.BUILDING
@@ -74,6 +99,8 @@ def phase(current: list[Condition], decision: Decision) -> Phase:
 
 def _conditions(seen: Observation, decision: Decision) -> list[Condition]:
     """The contract's table, row by row."""
+    if decision.life is not Life.AWAKE:
+        return _resting(seen, decision)
     answers = bool(seen.ready(decision.serving)) and decision.reason is not Reason.SUSPENDED
     stalled = decision.verb is Verb.STALL
     reason, message = decision.reason, decision.message
@@ -88,6 +115,13 @@ def _conditions(seen: Observation, decision: Decision) -> list[Condition]:
     elif reason not in (Reason.ALL_READY, Reason.SUSPENDED):
         found.append(_condition(T.RECONCILING, True, reason, message))
     return found + _facts(seen, answers, reason)
+
+
+def _resting(seen: Observation, decision: Decision) -> list[Condition]:
+    """Asleep or waking: Ready, since a call wakes it, but for a wake that has just failed; never Reconciling: GitOps has nothing to wait for."""
+    ready = decision.reason is not Reason.WAKE_FAILED
+    found = [_condition(T.READY, ready, decision.reason, decision.message), _condition(T.ACTIVE, False, decision.reason, "")]
+    return found + _facts(seen, False, decision.reason)
 
 
 def _facts(seen: Observation, answers: bool, reason: Reason) -> list[Condition]:
@@ -129,6 +163,9 @@ def _diagnosis(seen: Observation, decision: Decision) -> Diagnosis | None:
     old = seen.status.diagnosis
     if decision.diagnosis or old is None:
         return decision.diagnosis
+    if decision.life is Life.ASLEEP:
+        # A failed update: what is asleep is woken by any call, and the update is not tried by that.
+        return old.model_copy(update={"next_attempt_at": None}) if old.inputs_hash == seen.inputs_hash else None
     failed_update = decision.serving not in (None, seen.target)
     kept = failed_update if decision.reason is Reason.SUSPENDED else decision.reason is not Reason.ALL_READY
     return old if kept and old.inputs_hash == seen.inputs_hash else None

@@ -47,8 +47,9 @@ def transition(old: EndpointStatus, new: EndpointStatus) -> Transition | None:
         return _of_the_cache(old, new)
     summary = stalled or find(new.conditions, ConditionType.READY)
     reason, message = (summary.reason, summary.message) if summary else (Reason.ALL_READY.value, "")
+    warning = stalled is not None or reason == Reason.WAKE_FAILED
     told = "The update failed" if stalled and new.phase is Phase.UP else _TOLD[new.phase]
-    return Transition(old.phase, new.phase, reason, f"{told}: {message}"[:1024] if message else f"{told}.", warning=stalled is not None)
+    return Transition(old.phase, new.phase, reason, f"{told}: {message}"[:1024] if message else f"{told}.", warning=warning)
 
 
 def _of_the_cache(old: EndpointStatus, new: EndpointStatus) -> Transition | None:

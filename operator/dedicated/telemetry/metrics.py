@@ -22,6 +22,19 @@ DIAGNOSES = Counter("dedicated_diagnosis_total", "Failures that were diagnosed, 
 LEADER = Gauge("dedicated_leader", "1 while this operator holds the lease.")
 WEIGHTS_FETCHED_BYTES = Counter("dedicated_weights_fetched_bytes_total", "Bytes of weights that pods have fetched, by where from.", ["source"])
 HUB_REQUESTS = Counter("dedicated_hub_requests_total", "Requests to the hub; code none where no answer came.", ["kind", "code"])
+WAKE_SECONDS = Histogram(
+    "dedicated_wake_duration_seconds",
+    "Duration of wakes that succeeded, by stage: schedule, node, image, fetch, load, and total.",
+    ["stage"],
+    buckets=(0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1800.0),
+)
+WAKES = Counter("dedicated_wakes_total", "Wakes that ended, by the reason of their failure; empty where they succeeded.", ["reason"])
+SLEPT_SECONDS = Counter("dedicated_slept_seconds_total", "How long endpoints slept, counted when a sleep ends.")
+SAVED_ACCELERATOR_SECONDS = Counter("dedicated_saved_accelerator_seconds_total", "Accelerators that sleeping endpoints did not hold, times seconds.")
+SAVED_USD = Counter("dedicated_saved_usd_total", "What these accelerators would have cost at their class's price, in US dollars.")
+HANDOVER_WAITING = Gauge(
+    "dedicated_handover_waiting_endpoints", "Endpoints whose pods do not go yet, since this gateway has not answered.", ["gateway"]
+)
 
 GATEWAY_REQUESTS = Counter(
     "dedicated_gateway_requests_total", "Calls that ended at the gateway; endpoint is empty where none was called.", ["endpoint", "code"]
