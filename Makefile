@@ -85,7 +85,7 @@ test-gateway: install ## Tests over the real Envoy and the real decision service
 
 .PHONY: test-store
 test-store: install ## Tests of the weights' cache on real S3 servers, on loopback.
-	$(PYTEST) tests/s3 -q
+	$(PYTEST) tests/s3 -q -n 2 --dist loadfile
 
 .PHONY: test-apiserver
 test-apiserver: install ## Tests on a real API server and etcd, without a kubelet.

@@ -95,9 +95,6 @@ class FakeApi:
         kind = next(kind for kind in BY_NAME.values() if kind.plural == plural)
         if request.method != "GET":
             return await self._write(request, kind, namespace, rest)
-        if rest:
-            found = self.get(kind, namespace, rest[0])
-            return web.json_response(found or {"message": rest[0]}, status=200 if found else 404)
         if request.query.get("watch") == "true":
             return await self._watch(request, kind, namespace)
         if rest:
