@@ -21,14 +21,14 @@ Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Its na
 Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig.")]
 
 
-def ask(context: str | None, work: Callable[[KubeApi], Awaitable[Answer]]) -> Answer:
-    """Do something with the cluster. Exit code 1 where it refuses, or knows no such endpoint; 3 where it cannot be reached."""
+def ask(context: str | None, work: Callable[[KubeApi], Awaitable[Answer]], what: str = "endpoint") -> Answer:
+    """Do something with the cluster. Exit code 1 where it refuses, or knows no such thing (`what`); 3 where it cannot be reached."""
     try:
         return asyncio.run(_connected(context, work))
     except ApiUnavailable as lost:
         fail(f"The cluster cannot be reached: {lost}", ExitCode.CANNOT_REACH)
     except ApiNotFound:
-        fail("There is no such endpoint in that namespace, or the chart dedicated-crds is not installed.", ExitCode.NO)
+        fail(f"There is no such {what} in that namespace, or the chart dedicated-crds is not installed.", ExitCode.NO)
     except DedicatedError as refused:
         fail(f"The cluster refuses: {refused}", ExitCode.NO)
 

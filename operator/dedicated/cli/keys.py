@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from dedicated import settings
 from dedicated.api import apikey
-from dedicated.api.errors import ApiNotFound, ApiUnavailable, DedicatedError
+from dedicated.cli.cluster import Context, ask
 from dedicated.cli.exits import ExitCode, fail
+from dedicated.cli.output import Output
 from dedicated.core.clock import from_rfc3339, rfc3339
 from dedicated.core.quantities import seconds
 
 DAY_S = 86_400
-Answer = TypeVar("Answer")
-
-
-class Output(StrEnum):
-    """How an answer is printed."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="The system namespace.")]
-Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig.")]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text or json.")]
 keys = typer.Typer(name="keys", no_args_is_help=True, help="API keys of the gateway.")
 
@@ -50,7 +39,7 @@ def create(
     expires_at = _expiry(expires_in)
     secret = apikey.secret_from(secrets.token_bytes(40))
     manifest = apikey.manifest(secret, owner, namespace or settings.system_namespace(), expires_at)
-    made = _run(context, lambda kube: kube.create(manifest))
+    made = ask(context, lambda kube: kube.create(manifest), "key")
     name = str(made["metadata"]["name"])
     if output is Output.JSON:
         typer.echo(json.dumps({"name": name, "owner": owner, "key": secret, "expiresAt": expires_at}))
@@ -67,7 +56,7 @@ def listed(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Show keys, without their secrets."""
-    found = _run(context, lambda kube: _all(kube, namespace or settings.system_namespace()))
+    found = ask(context, lambda kube: _all(kube, namespace or settings.system_namespace()), "key")
     rows = [_row(key) for key in found if owner in (None, key["spec"]["owner"])]
     if output is Output.JSON:
         typer.echo(json.dumps(rows))
@@ -89,7 +78,7 @@ def revoke(
 
     name = apikey.object_name(apikey.hash_of(key)) if apikey.well_formed(key) else key
     where = namespace or settings.system_namespace()
-    done = _run(context, lambda kube: kube.patch(API_KEY, where, name, {"spec": {"revoked": True}}))
+    done = ask(context, lambda kube: kube.patch(API_KEY, where, name, {"spec": {"revoked": True}}), "key")
     typer.echo(json.dumps(_row(done)) if output is Output.JSON else f"{name} of {done['spec']['owner']} is revoked.")
 
 
@@ -122,25 +111,3 @@ async def _all(kube: Any, namespace: str) -> list[dict[str, Any]]:
 
     found: list[dict[str, Any]] = await kube.list(API_KEY, namespace=namespace)
     return found
-
-
-def _run(context: str | None, work: Callable[[Any], Awaitable[Answer]]) -> Answer:
-    """Do something with the cluster; what goes wrong is one sentence and an exit code."""
-    try:
-        return asyncio.run(_connected(context, work))
-    except ApiUnavailable as lost:
-        fail(f"The cluster cannot be reached: {lost}", ExitCode.CANNOT_REACH)
-    except ApiNotFound:
-        fail("There is no such key, or the chart dedicated-crds is not installed.", ExitCode.NO)
-    except DedicatedError as refused:
-        fail(f"The cluster refuses: {refused}", ExitCode.NO)
-
-
-async def _connected(context: str | None, work: Callable[[Any], Awaitable[Answer]]) -> Answer:
-    from dedicated.adapters.kube import KubeApi
-
-    kube = await KubeApi.connect(settings.kubeconfig(), context)
-    try:
-        return await work(kube)
-    finally:
-        await kube.close()

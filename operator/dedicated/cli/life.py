@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import typer
 
 from dedicated import settings
 from dedicated.api import names
-from dedicated.api.errors import ApiNotFound, ApiUnavailable, DedicatedError
 from dedicated.api.messages import waking_up
+from dedicated.cli.cluster import Context, Name, Namespace, ask, namespace_of
 from dedicated.cli.exits import ExitCode, fail
 from dedicated.cli.output import Output
 from dedicated.core.clock import from_rfc3339
@@ -26,42 +25,37 @@ from dedicated.gateway.standing import State, standing
 
 EVERY_S = 0.5
 Manifest = dict[str, Any]
-Name = Annotated[str, typer.Argument(help="Name of the InferenceEndpoint.")]
-Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.")]
-Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig.")]
 Timeout = Annotated[float, typer.Option(help="How long to wait. (seconds)")]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Form of the answer.")]
 
 
 def wake(
     name: Name,
-    namespace: Namespace = "default",
+    namespace: Namespace = None,
     wait_: Annotated[bool, typer.Option("--wait", help="Show its phases until it is up.")] = False,
     timeout: Timeout = 1800.0,
     context: Context = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Wake a sleeping endpoint, as a call would."""
-    _run(context, lambda kube: _wake(kube, namespace, name, timeout if wait_ else None, output))
+    ask(context, lambda kube: _wake(kube, namespace_of(namespace, context), name, timeout if wait_ else None, output))
 
 
-def pause(name: Name, namespace: Namespace = "default", context: Context = None) -> None:
+def pause(name: Name, namespace: Namespace = None, context: Context = None) -> None:
     """Take an endpoint's pods away until it is resumed; no call wakes it."""
-    _run(context, lambda kube: _suspend(kube, namespace, name, True))
+    ask(context, lambda kube: _suspend(kube, namespace_of(namespace, context), name, True))
     typer.echo(f"{name} is paused; `dedicated resume {name}` starts it again.")
 
 
-def resume(name: Name, namespace: Namespace = "default", context: Context = None) -> None:
+def resume(name: Name, namespace: Namespace = None, context: Context = None) -> None:
     """Start an endpoint that was paused."""
-    _run(context, lambda kube: _suspend(kube, namespace, name, False))
+    ask(context, lambda kube: _suspend(kube, namespace_of(namespace, context), name, False))
     typer.echo(f"{name} is resumed.")
 
 
-def wait(
-    name: Name, namespace: Namespace = "default", timeout: Timeout = 1800.0, context: Context = None, output: OutputOption = Output.TEXT
-) -> None:
+def wait(name: Name, namespace: Namespace = None, timeout: Timeout = 1800.0, context: Context = None, output: OutputOption = Output.TEXT) -> None:
     """Show an endpoint's phases until it is up; exit 1 where it will not come up by itself."""
-    _run(context, lambda kube: _wait(kube, namespace, name, timeout, output))
+    ask(context, lambda kube: _wait(kube, namespace_of(namespace, context), name, timeout, output))
 
 
 async def _suspend(kube: Any, namespace: str, name: str, suspend: bool) -> None:
@@ -144,25 +138,3 @@ def progress(status: Manifest) -> list[str]:
 def _message(status: Manifest) -> str:
     ready: Manifest = next((one for one in status.get("conditions") or [] if one.get("type") == "Ready"), {})
     return str(ready.get("message") or "")
-
-
-def _run(context: str | None, work: Callable[[Any], Awaitable[None]]) -> None:
-    """Do something with the cluster; what goes wrong is one sentence and an exit code."""
-    try:
-        asyncio.run(_connected(context, work))
-    except ApiUnavailable as lost:
-        fail(f"The cluster cannot be reached: {lost}", ExitCode.CANNOT_REACH)
-    except ApiNotFound:
-        fail("There is no such endpoint, or the chart dedicated-crds is not installed.", ExitCode.NO)
-    except DedicatedError as refused:
-        fail(f"The cluster refuses: {refused}", ExitCode.NO)
-
-
-async def _connected(context: str | None, work: Callable[[Any], Awaitable[None]]) -> None:
-    from dedicated.adapters.kube import KubeApi
-
-    kube = await KubeApi.connect(settings.kubeconfig(), context)
-    try:
-        await work(kube)
-    finally:
-        await kube.close()
