@@ -124,7 +124,7 @@ def undescribed(node, path):
         yield from undescribed(field.get("items", {}), here)
 
 
-def test_the_columns_tell_phase_reason_model_accelerator_and_ready(kubectl_shared):
+def test_the_columns_tell_phase_reason_model_accelerator_readiness_and_the_last_call_and_wake(kubectl_shared):
     kubectl_shared.apply(sample("gemma"))
     header = kubectl_shared.must("get", "ie").splitlines()[0].split()
-    assert header == ["NAME", "PHASE", "REASON", "MODEL", "ACCELERATOR", "READY", "AGE"]
+    assert header == ["NAME", "PHASE", "REASON", "MODEL", "ACCELERATOR", "READY", "LAST-ACTIVE", "LAST-WAKE", "AGE"]
