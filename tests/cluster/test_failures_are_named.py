@@ -56,8 +56,9 @@ def test_an_engine_that_listens_on_another_port_is_told_so_and_not_tried_again(k
 
 
 def test_too_little_memory_is_an_out_of_memory_not_an_exit_code(kubectl):
+    """Weights are mapped, and the kernel may drop and read them again: what does not fit must be the engine's own, such as its vocabulary."""
     small = sample("gemma")
-    small["spec"]["hardware"]["memory"] = "128Mi"
+    small["spec"]["hardware"]["memory"] = "32Mi"
     kubectl.apply(small)
     found = failed(kubectl, "gemma", "HostOutOfMemory", 90)
     assert not found.retryable and found.next_attempt_at is None
