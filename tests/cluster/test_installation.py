@@ -47,14 +47,17 @@ def test_an_operator_upgrade_restarts_no_serving_engine(installed, kubectl, stub
     kubectl.wait("three", "up AllReady")
     assert {name: found for name, found in engines(kubectl).items() if not name.startswith("three-")} == before
     assert [kubectl.phase(name) for name in ("one", "two", "gemma")] == ["up AllReady"] * 3
-    thresholds = {d["metadata"]["labels"]["inference.dedicated.dev/endpoint"]: budget_s(d) for d in kubectl.all("deployment", OURS)}
-    assert thresholds["three"] > thresholds["one"] == thresholds["two"]
+    manifest = sample("gemma")
+    manifest["metadata"]["name"] = "four"
+    kubectl.apply(manifest)
+    wait_until("the new rendering", lambda: images(kubectl).get("four") == OTHER_RENDERING["engines__llamacpp__image"])
+    assert images(kubectl)["gemma"] != images(kubectl)["four"]
 
 
-def budget_s(deployment) -> int:
-    """How long the engine may take to answer. (seconds)"""
-    probe = deployment["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
-    return int(probe["periodSeconds"] * probe["failureThreshold"])
+def images(kubectl: Kubectl) -> dict[str, str]:
+    """Of each endpoint the image of its engine, as it was rendered."""
+    found = ((d["metadata"]["labels"]["inference.dedicated.dev/endpoint"], d["spec"]["template"]["spec"]) for d in kubectl.all("deployment", OURS))
+    return {name: pod["containers"][0]["image"] for name, pod in found}
 
 
 def test_without_its_operator_an_endpoint_serves_on_and_a_reinstalled_operator_takes_it_over(installed, kubectl, stub):

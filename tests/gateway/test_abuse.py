@@ -172,7 +172,7 @@ def test_ten_thousand_bad_keys_are_refused_and_memory_stays(world):
 
 
 def test_bodies_that_would_fill_the_memory_are_cut_off_and_the_gateway_lives(world):
-    """Sixty callers send 7 MB each and never end: without a limit Envoy would keep 420 MB."""
+    """A hundred and fifty callers send 7 MB each and never end: without a limit Envoy would keep a gigabyte."""
     limit_mib, body = 128, b'{"model": "' + b"x" * 7_000_000
     with a_gateway(world.api.url, DEDICATED_MAX_HEAP_BYTES=str(limit_mib << 20)) as small:
         settle(world, small)
@@ -189,12 +189,14 @@ def test_bodies_that_would_fill_the_memory_are_cut_off_and_the_gateway_lives(wor
         peak = 0.0
         with ThreadPoolExecutor(8) as pool:
             open_ones = []
-            for found in pool.map(upload, range(60)):
+            for found in pool.map(upload, range(150)):
                 open_ones += [found] if found else []
                 peak = max(peak, rss_mib(envoy_of(small)))
         for connection in open_ones:
             connection.close()
-        assert peak < 2 * limit_mib + 70, peak  # Envoy itself is 70 MiB; what comes between two looks at the memory is above the limit
+        assert peak < 70 + limit_mib + 300, (
+            peak
+        )  # Envoy itself is 70 MiB; what comes in a tenth of a second, between two looks at the memory, is on top
         wait_until("calls to be answered again", lambda: small.chat(world.ids["up"], ALICE).status == 200, 10)
         assert len(world.engine.received) == 1
 
