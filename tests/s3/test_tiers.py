@@ -251,6 +251,23 @@ def test_a_private_model_that_can_be_listed_by_nobody_is_not_public(start, s3):
 # several at once
 
 
+def test_a_start_whose_turn_comes_when_another_has_just_finished_takes_it_from_the_cache(start, s3, monkeypatch):
+    """Between its look at the cache and its lease, another start begins, fills the cache, and ends."""
+    lease, others = WeightsCache.lease, []
+
+    def late(cache, keys, model):
+        if not others:
+            others.append(None)
+            others[0] = start("acme/tiny", engine=EngineKind.LLAMACPP)
+        return lease(cache, keys, model)
+
+    monkeypatch.setattr(WeightsCache, "lease", late)
+    code, folder, words = start("acme/tiny", engine=EngineKind.LLAMACPP)
+    assert (code, files(folder), fetched(words).tier) == (0, {"tiny.gguf": WEIGHTS}, "s3")
+    assert fetched(others[0][2]).tier == "hub"
+    assert s3.requests[-1][0] == "DELETE" and "/leases/" in s3.requests[-1][1], "its lease is given back"
+
+
 def test_several_starts_of_one_model_ask_the_hub_once(start, hub, s3):
     hub.faults = [HubFault(kind="content", bytes_per_second=3_000_000)]
     done = []

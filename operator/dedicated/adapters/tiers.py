@@ -257,8 +257,10 @@ class _Bringing:
             lease = await asyncio.to_thread(self.cache.lease, keys, self.model)
             if lease is None:
                 self.say("cache: this server does not keep conditions of writes, so nobody is waited for")
-            elif not await asyncio.to_thread(lease.acquire):
-                lease = await self._wait_for(lease)
+            else:
+                if not await asyncio.to_thread(lease.acquire):
+                    lease = await self._wait_for(lease)
+                await self._look_again(lease)
             self._filling = Filling(self.cache, keys, self.model, chosen.files, lease)
             await asyncio.to_thread(self._filling.begin)
             if keys.scope != PUBLIC:
@@ -269,6 +271,14 @@ class _Bringing:
             if self._filling:
                 await asyncio.to_thread(self._filling.abandon)
                 self._filling = None
+
+    async def _look_again(self, lease: Lease) -> None:
+        """Now that the lease is ours: who had it may have finished since we looked. Raises _CameMeanwhile."""
+        hit = await self._found() if self.trouble is None else None
+        if hit is not None and (done := await self._from_cache(hit)) is not None:
+            with contextlib.suppress(DedicatedError):
+                await asyncio.to_thread(lease.release)
+            raise _CameMeanwhile(done)
 
     async def _wait_for(self, lease: Lease) -> Lease:
         """
