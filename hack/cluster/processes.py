@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -118,9 +119,22 @@ def wait_until(check: Callable[[], bool], timeout_s: float, every_s: float = 0.0
     return True
 
 
+PORTS = (15_000, 30_000)
+"""Of which one is drawn: below them are well-known ones, above NodePorts and outgoing connections."""
+
+
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """
+    A TCP port on loopback that nobody listens on.
+
+    It is drawn from below the range of outgoing connections (Linux: from 32768): one of those might take it before its user does, as might another
+    test that runs at the same time and was told the next free one.
+    """
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)  # no seed of a test
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+            return port

@@ -64,6 +64,14 @@ async def run(settings: Settings) -> int:
     stop = asyncio.Event()
     _stop_on_signals(stop)
     kube = await KubeApi.connect(settings.kubeconfig)
+    try:
+        return await _run(settings, kube, stop)
+    except (DedicatedError, CannotStart):
+        await kube.close()
+        raise
+
+
+async def _run(settings: Settings, kube: KubeApi, stop: asyncio.Event) -> int:
     health = Health()
     try:
         await health.serve(settings.port)
