@@ -261,9 +261,9 @@ def test_a_wake_that_another_gateway_asked_for_is_not_asked_for_again(world, own
     assert call(world, wait_s=0).status == 503
     wait_until("the wake", lambda: world.written("wake") == ["3"], 5)
     assert world.api.get(LEASE, ACTIVITY, world.ids["sleeping"])
-    time.sleep(0.2)
+    time.sleep(0.2)  # the second gateway hears of the Lease by its watch
     assert call(world, gateway=own, wait_s=0).status == 503
-    time.sleep(1.2)
+    time.sleep(1.2)  # that nothing comes: longer than the period in which a gateway looks after what it has to write
     assert world.written("wake") == ["3"]
 
 

@@ -26,7 +26,7 @@ class App:
         self._deps = deps
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Every request; the one place where a bug of ours becomes a sentence."""
+        """What is asked of the gateway itself; a bug of ours becomes a sentence here, as it does for checks in `checks.py`."""
         try:
             if not self._deps.listed.is_set():
                 await asyncio.wait_for(self._deps.listed.wait(), LISTED_S)
