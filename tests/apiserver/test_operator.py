@@ -63,7 +63,7 @@ def test_a_converged_resync_writes_nothing(operator, proxy, kubectl):
     quiet(proxy)
     proxy.reset()
     time.sleep(4)  # four resyncs: nothing may happen, so there is nothing to wait for
-    assert proxy.writes == []
+    assert here(proxy.writes, kubectl) == []
 
 
 def test_coming_up_is_one_status_write_and_one_event(operator, proxy, kubectl):
@@ -75,7 +75,7 @@ def test_coming_up_is_one_status_write_and_one_event(operator, proxy, kubectl):
     proxy.reset()
     make_ready(kubectl)
     kubectl.wait("one", "up AllReady")
-    assert sorted(paths(quiet(proxy))) == ["PATCH inferenceendpoints status", "POST events"]
+    assert sorted(paths(here(quiet(proxy), kubectl))) == ["PATCH inferenceendpoints status", "POST events"]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before it takes effect", "after it took effect"])
@@ -357,7 +357,7 @@ def test_a_new_operator_version_restarts_no_serving_engine_and_renders_anew_when
     proxy.reset()
     operator.start()
     quiet(proxy)
-    assert [path for _, path in proxy.writes if "deployments" in path] == []
+    assert [path for _, path in here(proxy.writes, kubectl) if "deployments" in path] == []
     kubectl.must("scale", "inferenceendpoint", "one", "--replicas=2")
     wait_until("the scale", lambda: kubectl.all("deployment", OURS)[0]["spec"]["replicas"] == 2)
     assert "localhost/dedicated:test" in json.dumps(kubectl.all("deployment", OURS)[0]["spec"]["template"])
