@@ -34,7 +34,7 @@ Manifest = dict[str, Any]
 
 MAX_CONNECTIONS = 48
 """Of which each watch has one for itself."""
-LONGEST_LINE = 2**21
+LONGEST_EVENT = 2**21
 """An event of a watch is one line; aiohttp's own limit is too short for a large object. (bytes)"""
 REQUEST_TIMEOUT_S = 30.0
 RETRIES = 2
@@ -70,7 +70,7 @@ class KubeApi:
         self._configuration = configuration
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=_tls(configuration)),
-            read_bufsize=LONGEST_LINE,
+            read_bufsize=LONGEST_EVENT,
             headers={"User-Agent": agent},
         )
         self._offset_s = 0.0

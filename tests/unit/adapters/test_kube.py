@@ -17,12 +17,12 @@ META = {"metadata": {"name": "hub-token", "uid": "s1", "resourceVersion": "7"}}
 @pytest.fixture
 async def api(tmp_path):
     """A KubeApi of a server that knows one object of each kind and keeps in `accepts` how it was asked."""
-    accepts = []
+    accepts, watched = [], [META]
 
     async def answer(request):
         accepts.append(request.headers["Accept"])
         if "watch" in request.query:
-            return web.Response(body=json.dumps({"type": "MODIFIED", "object": META}).encode() + b"\n")
+            return web.Response(body=b"".join(json.dumps({"type": "MODIFIED", "object": one}).encode() + b"\n" for one in watched))
         return web.json_response(META if request.path.endswith("hub-token") else {"items": [META], "metadata": {"resourceVersion": "9"}})
 
     app = web.Application()
@@ -31,7 +31,7 @@ async def api(tmp_path):
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     kube = await KubeApi.connect(str(kubeconfig_for(f"http://127.0.0.1:{runner.addresses[0][1]}", tmp_path / "kubeconfig")))
-    kube.accepts = accepts
+    kube.accepts, kube.watched = accepts, watched
     yield kube
     await kube.close()
     await runner.cleanup()
@@ -45,6 +45,12 @@ async def test_a_list_and_a_watch_take_the_data_of_no_secret_off_the_api_server(
     assert seen == [META, META]
     assert ["PartialObjectMetadata" in accept for accept in api.accepts] == [metadata_only, metadata_only]
     assert [";as=PartialObjectMetadataList;" in accept for accept in api.accepts] == [metadata_only, False]
+
+
+async def test_the_largest_object_that_there_can_be_comes_through_a_watch(api):
+    """etcd takes requests of 1.5 MiB; as JSON, with what the API server adds, it stays below twice that."""
+    api.watched[:] = [{**META, "spec": "x" * 3 * 1024 * 1024}, META]
+    assert [event["object"] async for event in api.watch(POD, "9", 5)] == api.watched
 
 
 async def test_the_labels_of_one_object_can_be_read_without_the_rest(api):
