@@ -51,7 +51,7 @@ class Store:
         known = self._objects[kind.name].get(meta["uid"])
         if known and version(known) >= version(obj) > 0:
             return False  # the echo of an own write, mostly
-        cut = slim(kind, obj)
+        cut = slim(kind, obj, known)
         same = known is not None and _without_status(known) == _without_status(cut)
         self._changes += 0 if same else 1
         self._objects[kind.name][meta["uid"]] = {**cut, "change": known["change"] if known and same else self._changes}
@@ -145,9 +145,9 @@ def _without_status(obj: Manifest) -> Manifest:
     return {**obj, "metadata": meta, "status": None, "change": None}
 
 
-def slim(kind: Kind, obj: Manifest) -> Manifest:
-    """The object without what no pass reads: managedFields, a secret's data, a node's images, a pod's spec, counters."""
-    meta = {sys.intern(key): _interned(value) for key, value in obj["metadata"].items() if key not in ("managedFields", "generateName", "selfLink")}
+def slim(kind: Kind, obj: Manifest, known: Manifest | None = None) -> Manifest:
+    """The object without what no pass reads: managedFields, a secret's data, a node's images, a pod's spec, counters. (known: as it was before)"""
+    meta = {key: _interned(value) for key, value in obj["metadata"].items() if key not in ("managedFields", "generateName", "selfLink")}
     meta.setdefault("resourceVersion", "0")
     if kind is DEPLOYMENT and "annotations" in meta:
         meta["annotations"] = {key: value for key, value in meta["annotations"].items() if not key.startswith("deployment.kubernetes.io/")}
@@ -168,7 +168,9 @@ def slim(kind: Kind, obj: Manifest) -> Manifest:
         return {"metadata": meta, "spec": {"nodeName": spec.get("nodeName")}, "status": {**found, **_conditions(status)}}
     if kind.name in _PACKED:
         kept = {"replicas": spec["replicas"]} if "replicas" in spec else {}
-        return {"metadata": meta, "spec": kept, "packed": zlib.compress(orjson.dumps(spec), 1), "status": _conditions(status)}
+        same = known is not None and "generation" in meta and known["metadata"].get("generation") == meta["generation"]
+        packed = known["packed"] if known and same else zlib.compress(orjson.dumps(spec), 1)
+        return {"metadata": meta, "spec": kept, "packed": packed, "status": _conditions(status)}
     out: Manifest = {"metadata": meta, **{key: _interned(obj[key]) for key in ("spec", "status") if key in obj}}
     if "automountServiceAccountToken" in obj:
         out["automountServiceAccountToken"] = obj["automountServiceAccountToken"]
@@ -192,9 +194,9 @@ def _conditions(status: Manifest) -> Manifest:
 
 
 def _interned(value: Any) -> Any:
-    """The same value with each text kept once, however many objects hold it: a field's name is in all of them."""
+    """The same value with each short text kept once, however many objects hold it. (Names of fields come so from orjson, which keeps what it read.)"""
     if isinstance(value, str):
         return sys.intern(value) if len(value) < 64 else value
     if isinstance(value, dict):
-        return {sys.intern(key): _interned(item) for key, item in value.items()}
+        return {key: _interned(item) for key, item in value.items()}
     return [_interned(item) for item in value] if isinstance(value, list) else value

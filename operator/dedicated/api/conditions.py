@@ -11,15 +11,16 @@ from dedicated.core.clock import rfc3339
 def merge(old: Iterable[Condition], new: Iterable[Condition], *, now: float, generation: int) -> list[Condition]:
     """The new conditions, each with the transition time it deserves. (now: seconds since the epoch)"""
     before = {condition.type: condition for condition in old}
-    return [_stamped(condition, before.get(condition.type), now, generation) for condition in new]
+    told_at = rfc3339(now)
+    return [_stamped(condition, before.get(condition.type), told_at, generation) for condition in new]
 
 
-def _stamped(condition: Condition, before: Condition | None, now: float, generation: int) -> Condition:
+def _stamped(condition: Condition, before: Condition | None, now: str, generation: int) -> Condition:
     unchanged = before is not None and before.status == condition.status and before.last_transition_time
     return condition.model_copy(
         update={
             "observed_generation": generation,
-            "last_transition_time": before.last_transition_time if before is not None and unchanged else rfc3339(now),
+            "last_transition_time": before.last_transition_time if before is not None and unchanged else now,
         }
     )
 

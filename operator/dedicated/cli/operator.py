@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 from dedicated import settings
 from dedicated.cli.exits import ExitCode, fail
@@ -10,6 +11,8 @@ from dedicated.cli.exits import ExitCode, fail
 
 def operator() -> None:
     """Run the operator (in its pod). Settings come from the environment."""
+    gc.disable()  # nothing that is made while modules are loaded is garbage: `process.run` enables it
+
     import uvloop
 
     from dedicated.api.errors import ApiUnavailable

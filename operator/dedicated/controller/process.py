@@ -61,6 +61,7 @@ async def run(settings: Settings) -> int:
         CannotStart: The cluster is not prepared for it.
     """
     gc.set_threshold(*CALM_COLLECTOR)
+    gc.enable()
     stop = asyncio.Event()
     _stop_on_signals(stop)
     kube = await KubeApi.connect(settings.kubeconfig)
