@@ -194,7 +194,7 @@ def _conditions(status: Manifest) -> Manifest:
 
 
 def _interned(value: Any) -> Any:
-    """The same value with each short text kept once, however many objects hold it. (Names of fields come so from orjson, which keeps what it read.)"""
+    """The same value with each short text kept once, however many objects hold it. (Names of fields come so from orjson.)"""
     if isinstance(value, str):
         return sys.intern(value) if len(value) < 64 else value
     if isinstance(value, dict):
