@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from typer.testing import CliRunner
 
 from dedicated.adapters.kinds import ENDPOINT, LEASE
 from dedicated.api import names
+from dedicated.cli import app
 from dedicated.cli.life import progress
 from tests.support.fakeapi import serving_api
-from tests.unit.test_cli import dedicated
+from tests.support.process import kubeconfig_for
 
 SLEEPING = {"Ready": ("True", "NoTraffic"), "Active": ("False", "NoTraffic")}
 UP = {"Ready": ("True", "AllReady"), "Active": ("True", "AllReady")}
@@ -28,23 +28,20 @@ def endpoint(conditions, **status):
 
 
 @pytest.fixture
-def api():
+def api(tmp_path, monkeypatch):
     with serving_api() as running:
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig_for(running.url, tmp_path / "kubeconfig")))
         yield running
 
 
-@pytest.fixture
-def run(api, tmp_path):
-    config = {"clusters": [{"name": "a", "cluster": {"server": api.url}}], "users": [{"name": "a", "user": {}}]}
-    config |= {"contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}], "current-context": "a"}
-    (tmp_path / "kubeconfig").write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **config}))
-    return lambda *args: dedicated(*args, "--namespace=team-a", KUBECONFIG=str(tmp_path / "kubeconfig"))
+def run(*args):
+    return CliRunner().invoke(app, [*args, "--namespace=team-a"])
 
 
-def test_waking_writes_the_epoch_of_the_sleep_and_says_how_long_it_takes(api, run):
+def test_waking_writes_the_epoch_of_the_sleep_and_says_how_long_it_takes(api):
     api.put(endpoint(SLEEPING, wake={"expectedSeconds": 20}))
     done = run("wake", "one")
-    assert (done.returncode, done.stdout) == (0, "Endpoint is SLEEPING and is now WAKING UP; expected in about 20 s.\n")
+    assert (done.exit_code, done.stdout) == (0, "Endpoint is SLEEPING and is now WAKING UP; expected in about 20 s.\n")
     lease = api.get(LEASE, "dedicated-activity", names.endpoint_id(UID))
     assert lease["metadata"]["annotations"][names.ANNOTATION_WAKE] == "4"
 
@@ -54,27 +51,27 @@ def test_waking_writes_the_epoch_of_the_sleep_and_says_how_long_it_takes(api, ru
     [(PAUSED, "is paused, not asleep"), (FAILED, "has failed (HostOutOfMemory)"), (WAKE_FAILED, "The last wake of one failed")],
     ids=["paused", "failed", "before the next attempt"],
 )
-def test_what_cannot_be_woken_says_why(api, run, conditions, says):
+def test_what_cannot_be_woken_says_why(api, conditions, says):
     api.put(endpoint(conditions, diagnosis={"nextAttemptAt": "2999-01-01T00:00:00Z"}))
     done = run("wake", "one")
-    assert done.returncode == 1 and says in done.stderr
+    assert done.exit_code == 1 and says in done.stderr
     assert api.writes == []
 
 
-def test_pausing_and_resuming_change_the_spec(api, run):
+def test_pausing_and_resuming_change_the_spec(api):
     api.put(endpoint(UP))
     for command, suspended in (("pause", True), ("resume", False)):
-        assert run(command, "one").returncode == 0
+        assert run(command, "one").exit_code == 0
         assert api.get(ENDPOINT, "team-a", "one")["spec"]["suspend"] is suspended
 
 
-def test_waiting_ends_when_it_is_up_and_when_it_will_not_come_up(api, run):
+def test_waiting_ends_when_it_is_up_and_when_it_will_not_come_up(api):
     api.put(endpoint(UP))
     assert run("wait", "one").stdout == "one is up.\n"
     api.put(endpoint(FAILED))
     done = run("wait", "one")
-    assert (done.returncode, done.stderr) == (1, "one is failed: Told.\n")
-    assert run("wait", "two").returncode == 1
+    assert (done.exit_code, done.stderr) == (1, "one is failed: Told.\n")
+    assert run("wait", "two").exit_code == 1
 
 
 def test_phases_are_told_as_far_as_they_are_known():

@@ -238,7 +238,7 @@ def test_twenty_thousand_keys_cost_a_decision_no_more_than_microseconds():
         table.put(an_endpoint(f"e-{number}", owner="alice"))
     view = View(table, keys, SESSIONS.get, lambda addresses: addresses[0])
     call = on_v1(id_of(an_endpoint("e-7")), ALICE)
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(1000):
         decide(call, view, NOW)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5

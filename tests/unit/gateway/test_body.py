@@ -101,10 +101,10 @@ BIG = 8 << 20
     ids=["one long string", "a list of tokens", "deep", "many brackets", "backslashes", "nested objects", "many fields", "spaces"],
 )
 def test_no_body_takes_long(body, limit_s):
-    began = time.perf_counter()
+    began = time.process_time()
     with contextlib.suppress(BadBody):
         model_of(body)
-    assert time.perf_counter() - began < limit_s
+    assert time.process_time() - began < limit_s
 
 
 def test_too_much_before_the_model_says_what_to_do():
