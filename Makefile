@@ -112,6 +112,10 @@ down: install ## End the cluster and leave nothing of it.
 kubeconfig: install ## Print the path of the cluster's kubeconfig.
 	@$(PY) -m hack.cluster kubeconfig
 
+.PHONY: gateway-url
+gateway-url: install ## Print the gateway's address as this machine reaches it.
+	@$(PY) -m hack.gateway_url
+
 .PHONY: image
 image: install ## Build the images.
 	@$(PY) -m hack.images build
