@@ -52,6 +52,8 @@ app.kubernetes.io/component: gateway
   value: {{ .Values.gateway.limits.heapBytes | int64 | quote }}
 - name: DEDICATED_ENVOY_THREADS
   value: {{ .Values.gateway.threads | quote }}
+- name: DEDICATED_RENEWAL_SECONDS
+  value: {{ .Values.operator.renewalSeconds | quote }}
 - name: DEDICATED_DRAIN_SECONDS
   value: {{ .Values.gateway.drainSeconds | quote }}
 {{- with .Values.gateway.sessions }}
