@@ -61,7 +61,6 @@ async def run(settings: Settings) -> int:
         CannotStart: The cluster is not prepared for it.
     """
     gc.set_threshold(*CALM_COLLECTOR)
-    gc.enable()
     stop = asyncio.Event()
     _stop_on_signals(stop)
     kube = await KubeApi.connect(settings.kubeconfig)
@@ -147,6 +146,7 @@ async def _lead(settings: Settings, kube: KubeApi, leader: Leader, health: Healt
     if done == {first} and not first.exception():
         _stop_on_signals(stop)
         gc.freeze()
+        gc.enable()
         health.ready = True
         tasks |= set(_sweeping(kube, store, witnesses, settings))
         tasks |= {

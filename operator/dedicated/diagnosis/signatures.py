@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 
 from dedicated.diagnosis import causes as c
 from dedicated.diagnosis.causes import Cause
@@ -37,14 +38,20 @@ class Role(IntEnum):
 class Signature:
     """One row. `needle` is a literal part of the pattern: a text without it need not be searched."""
 
-    pattern: re.Pattern[str]
+    text: str
     needle: str
     cause: Cause
     role: Role
     engine: str
     source: str
 
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled when it is first needed: all of them take a tenth of a second."""
+        return _compiled(self.text)
 
+
+_compiled = cache(re.compile)
 _GROUP = re.compile(r"\((?:[^()\\]|\\.)*\)[?*]?")
 _NO_LITERAL = re.compile(r"\[(?:[^\]\\]|\\.)*\][?*+]?(?:\{[\d,]+\})?|(?:\\.|[^\\])(?:[?*]|\{[\d,]+\})|\\[a-zA-Z]\+?|[.^$+]")
 
@@ -59,7 +66,7 @@ def needle_of(pattern: str) -> str:
 
 def _rows(cause: Cause, *rows: tuple[str, str, str], role: Role = Role.CAUSE) -> tuple[Signature, ...]:
     """Rows of one cause: engine, pattern, source."""
-    return tuple(Signature(re.compile(pattern), needle_of(pattern), cause, role, engine, source) for engine, pattern, source in rows)
+    return tuple(Signature(pattern, needle_of(pattern), cause, role, engine, source) for engine, pattern, source in rows)
 
 
 # Sources: a path is in the engine's or library's own repository; name#number is an issue or pull request of it on GitHub.
