@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-import yaml
 from aiohttp import web
 
 from dedicated.adapters.kinds import POD, SECRET
@@ -52,30 +51,6 @@ async def test_the_largest_object_that_there_can_be_comes_through_a_watch(api):
     """etcd takes requests of 1.5 MiB; as JSON, with what the API server adds, it stays below twice that."""
     api.watched[:] = [{**META, "spec": "x" * 3 * 1024 * 1024}, META]
     assert [event["object"] async for event in api.watch(POD, "9", 5)] == api.watched
-
-
-@pytest.mark.parametrize(
-    ("named", "environment", "asks"),
-    [
-        ("file", {}, "file"),
-        (None, {"HTTP_PROXY": "env"}, "env"),
-        ("file", {"HTTP_PROXY": "env"}, "file"),
-        (None, {"HTTP_PROXY": "env", "NO_PROXY": "api.test"}, None),
-    ],
-    ids=["of the kubeconfig", "of the environment", "the kubeconfig counts before the environment", "the environment leaves the host out"],
-)
-async def test_the_proxy_that_is_named_is_used(tmp_path, monkeypatch, named, environment, asks):
-    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value if name == "NO_PROXY" else f"http://{value}.test:3128")
-    path = kubeconfig_for("http://api.test", tmp_path / "kubeconfig")
-    config = yaml.safe_load(path.read_text())
-    config["clusters"][0]["cluster"] |= {"proxy-url": f"http://{named}.test:3128"} if named else {}
-    path.write_text(yaml.safe_dump(config))
-    kube = await KubeApi.connect(str(path))
-    assert kube._configuration.proxy == (f"http://{asks}.test:3128" if asks else None)
-    await kube.close()
 
 
 async def test_the_labels_of_one_object_can_be_read_without_the_rest(api):
