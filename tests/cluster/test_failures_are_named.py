@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import httpx
 import pytest
@@ -18,6 +17,7 @@ from hack.cluster.layout import Layout
 from hack.demo import forwarded
 from hack.install import HUB
 from tests.support.cluster import endpoint, needs_bare, sample, wait_until
+from tests.support.node import process_of
 from tests.support.pods import pods
 
 OURS = "inference.dedicated.dev/endpoint-id"
@@ -85,15 +85,8 @@ def slow_contents(installation):
 
 
 def fetching(pod) -> int | None:
-    """The process of a pod that fetches its weights: the node is this machine."""
-    uid = re.compile(pod["metadata"]["uid"].replace("-", "[-_]"))
-    for found in Path("/proc").glob("[0-9]*"):
-        try:
-            if uid.search((found / "cgroup").read_text()) and "dedicated fetch" in (found / "cmdline").read_text().replace("\0", " "):
-                return int(found.name)
-        except OSError:
-            continue  # it has ended
-    return None
+    """The process that fetches a pod's weights."""
+    return process_of(pod, "dedicated fetch")
 
 
 @needs_bare
