@@ -1,13 +1,14 @@
 """
 What a wake costs beside what the cluster and the engine need anyway, on a real cluster with a real gateway and the stub engine.
 
-    .venv/bin/python -m hack.bench.wake [--pairs 30] [--start 0 2] [--together 10] [--rounds 3]
+    .venv/bin/python -m hack.bench.wake [--pairs 30] [--start 0 2] [--together 10] [--rounds 3] [--gemma 10]
 
 Each pair is a held call at a sleeping endpoint until the first byte of its answer, and the floor: a plain Deployment with the same pod, scaled
 from 0 to 1 by one call to the API server, until a direct request to the pod's address succeeds. The two of a pair follow each other, in turns the
 one and the other first. Prints medians, the paired difference with a bootstrapped 95 % interval, and where a wake's time goes. `--together` wakes
 that many at once, beside as many Deployments that are scaled at once. Needs a bare or kind cluster, to whose pods this machine is given a route
-while it runs. It takes a minute and a half until endpoints sleep; what they and the Deployments had is removed at the end.
+while it runs. `--gemma` wakes that many endpoints of the demo's real model, one after another, until the first token. It takes a minute and a half
+until endpoints sleep; everything is removed at the end.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import yaml
 
 from dedicated.adapters.kinds import DEPLOYMENT, ENDPOINT, SECRET, Kind
 from dedicated.adapters.kube import KubeApi
 from dedicated.api.names import LABEL_ENDPOINT
 from hack.bench import machine
 from hack.demo import key_of
-from hack.install import Installation, install
+from hack.install import Installation, install, sample
 from hack.tools import say
 
 NAMESPACE = "bench-wake"
@@ -65,6 +67,19 @@ class Cluster:
         headers = {"Authorization": f"Bearer {self.key}", "Prefer": f"wait={CALL_S}"}
         await self._asked(f"{self.gateway}/api/d/{self.ids[name]}/v1/chat/completions", name, headers)
         return time.monotonic() - began
+
+    async def first_token(self, name: str) -> float:
+        """Seconds from a call at a sleeping endpoint of a real model to the first token of the streamed answer."""
+        began = time.monotonic()
+        headers = {"Authorization": f"Bearer {self.key}", "Prefer": f"wait={CALL_S}"}
+        body = {"model": self.ids[name], "prompt": "The capital of France is", "max_tokens": 4, "temperature": 0, "stream": True}
+        async with self.session.post(f"{self.gateway}/api/d/{self.ids[name]}/v1/completions", json=body, headers=headers) as response:
+            async for line in response.content:
+                if response.status != 200:
+                    raise SystemExit(f"{name} answered {response.status}: {line[:300].decode(errors='replace')}")
+                if line.startswith(b"data:") and json.loads(line[5:])["choices"][0].get("text"):
+                    return time.monotonic() - began
+        raise SystemExit(f"{name} answered without a token")
 
     async def floor(self, name: str) -> float:
         """Seconds from the scaling of a Deployment to the first byte of its pod's answer."""
@@ -128,20 +143,38 @@ def floor_of(deployment: Manifest) -> tuple[str, Manifest]:
     return name, {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.name, "metadata": meta, "spec": spec}
 
 
+def gemma(name: str) -> Manifest:
+    """One endpoint of the demo's real model."""
+    found = yaml.safe_load(sample("gemma").read_text())
+    found["metadata"] = {"name": name, "namespace": NAMESPACE}
+    found["spec"]["hardware"]["cpu"] = "100m"
+    found["spec"] |= {"scaling": {"idleAfter": IDLE, "minAwake": "0s"}, "wake": {"hold": f"{CALL_S}s"}, "update": {"drain": "1s"}}
+    return dict(found)
+
+
 async def prepare(found: Cluster, image: str, start_s: float, names: Sequence[str]) -> None:
     """Endpoints that have served and sleep, and the floor's Deployments without pods."""
     say(f"{len(names)} endpoints, engines that start in {start_s:g} s: coming up")
     for name in names:
         await found.kube.create(endpoint(name, image, start_s, IDLE))
     await _until(found, names, "up", ASLEEP_S)
+    await _floors(found)
+    await fall_asleep(found, names)
+
+
+async def _floors(found: Cluster) -> None:
     for deployment in await found.kube.list(DEPLOYMENT, namespace=NAMESPACE):
         name, floor = floor_of(deployment)
         await found.kube.create(floor)
         secret = await found.kube.get(SECRET, NAMESPACE, _key_secret(deployment))
         found.engine_keys[name] = base64.b64decode(secret["data"]["key"]).decode()
+
+
+async def fall_asleep(found: Cluster, names: Sequence[str]) -> None:
+    """Wait until all sleep; who is woken from then on stays up."""
     say("falling asleep")
     found.ids |= {name: status["id"] for name, status in (await _until(found, names, "sleeping", ASLEEP_S)).items()}
-    for name in names:  # one that has been woken stays up, so that nothing goes on beside the measurements
+    for name in names:  # so that nothing goes on beside the measurements
         await found.kube.patch(ENDPOINT, NAMESPACE, name, {"spec": {"scaling": {"idleAfter": "0s"}}})
     await asyncio.sleep(10)
 
@@ -242,8 +275,32 @@ async def measure(asked: argparse.Namespace, found: Installation, gateway: str) 
                 flush=True,
             )
             await empty(cluster)
+        if asked.gemma:
+            await measure_gemma(cluster, asked.gemma)
         watch.cancel()
     await kube.close()
+
+
+async def measure_gemma(found: Cluster, count: int) -> None:
+    """From sleeping to the first token of a real model."""
+    names = [f"gemma-{number}" for number in range(count)]
+    say(f"{count} endpoints of the demo's model: coming up")
+    for name in names:
+        await found.kube.create(gemma(name))
+    await _until(found, names, "up", ASLEEP_S)
+    await fall_asleep(found, names)
+    took = []
+    for name in names:
+        took.append(await found.first_token(name))
+        await asyncio.sleep(REST_S)
+        await found.kube.patch(ENDPOINT, NAMESPACE, name, {"spec": {"suspend": True}})
+    await asyncio.sleep(5)
+    print(f"the demo's model, {count} times: sleeping to first token median {statistics.median(took):.2f} s, {min(took):.2f} to {max(took):.2f}")
+    told = await stages(found, names)
+    print(
+        "  as the wakes' records tell (s): " + ", ".join(f"{phase} {statistics.median(seconds):.2f}" for phase, seconds in told.items()), flush=True
+    )
+    await empty(found)
 
 
 async def empty(found: Cluster) -> None:
@@ -278,6 +335,7 @@ def main() -> None:
     options.add_argument("--start", type=float, nargs="*", default=[0.0, 2.0], help="seconds that the engines take to start")
     options.add_argument("--together", type=int, default=10, help="how many are woken at once; 0: none (%(default)s)")
     options.add_argument("--rounds", type=int, default=3, help="how often so (%(default)s)")
+    options.add_argument("--gemma", type=int, default=10, help="wakes of the demo's real model; 0: none (%(default)s)")
     asked = options.parse_args()
     found = install(("dedicated", "stub-engine", "demo-hub", "llamacpp"))
     print(machine.described(), flush=True)
