@@ -63,6 +63,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
     | DEDICATED_LEASE | dedicated-operator | name of the Lease |
     | DEDICATED_KEY_SECRET | dedicated-engine-key | Secret with the key that engine keys derive from |
     | DEDICATED_ACTIVITY_NAMESPACE | dedicated-activity | where gateways tell of calls; empty where there is no gateway |
+    | DEDICATED_GATEWAY_URL | - | where applications reach the gateway, for `status.url` |
     | DEDICATED_RENEWAL_SECONDS | 15 | the shortest period between two renewals of one activity Lease; an endpoint sleeps that much later |
     | DEDICATED_RESYNC_SECONDS | 600 | between two looks at everything |
     | DEDICATED_WATCH_SILENCE_SECONDS | 70 | until a watch that tells nothing is opened anew; the API server tells something each 60 |
@@ -144,6 +145,7 @@ def _platform(env: Mapping[str, str], system_namespace: str, startup_s: float) -
         extra_egress=peers,
         weights=location_from(env),
         engine_account_annotations=annotations,
+        gateway_url=env.get("DEDICATED_GATEWAY_URL", "").rstrip("/"),
     )
 
 

@@ -98,3 +98,14 @@ app.kubernetes.io/component: gateway
 {{- end }}
 {{- end }}
 {{- end -}}
+
+{{- define "dedicated.gateway.url" -}}
+{{- $gateway := .Values.gateway -}}
+{{- if $gateway.url -}}
+{{ $gateway.url }}
+{{- else if and $gateway.enabled $gateway.ingress.enabled $gateway.ingress.host -}}
+{{ ternary "https" "http" (ne $gateway.ingress.tlsSecretName "") }}://{{ $gateway.ingress.host }}
+{{- else if and $gateway.enabled $gateway.httpRoute.enabled $gateway.httpRoute.hostnames -}}
+https://{{ first $gateway.httpRoute.hostnames }}
+{{- end -}}
+{{- end -}}
