@@ -41,7 +41,7 @@ def chart_settings():
     return SETTINGS
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stub(installation):
     """A spec of the stub engine with these arguments."""
 

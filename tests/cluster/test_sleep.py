@@ -5,13 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import time
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
 
-from hack.demo import forwarded, key_of
+from hack.demo import key_of
 from hack.gateway_url import url
 from hack.install import SYSTEM
 from tests.support.cluster import Kubectl, endpoint, needs_bare, wait_until
@@ -23,15 +24,9 @@ LIFE = {"scaling": {"idleAfter": "60s", "minAwake": "0s"}, "wake": {"hold": "90s
 CALLS = 100
 
 
-@pytest.fixture
-def gateway(installation):
-    with forwarded(installation, "service/dedicated-gateway", SYSTEM) as port:
-        yield port
-
-
-def called(port, found, key, host="127.0.0.1"):
+def called(gateway, found, key):
     """Status, headers and sentence or answer of one call, and when it ended."""
-    connection = http.client.HTTPConnection(host, port, timeout=120)
+    connection = http.client.HTTPConnection(*gateway, timeout=120)
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
     body = {"model": found.id, "messages": [{"role": "user", "content": "hello"}]}
     connection.request("POST", f"/api/d/{found.id}/v1/chat/completions", json.dumps(body), headers)
@@ -39,25 +34,45 @@ def called(port, found, key, host="127.0.0.1"):
     return response.status, dict(response.getheaders()), response.read().decode(), time.monotonic()
 
 
-@pytest.fixture
+SLOWLY = ("--start-delay=4s",)
+DEATHS = {"operator-first": (0.0, "operator"), "gateway-later": (2.0, "gateway"), "both": (1.0, "operator", "gateway")}
+"""What is killed, how long after the calls."""
+ENGINES = {"one": (), "two": (), **dict.fromkeys(DEATHS, SLOWLY)}
+
+
+@pytest.fixture(scope="module")
+def kubectl(installation):
+    """One namespace for all tests here: their endpoints fall asleep together, once."""
+    found = Kubectl(installation.target.kubeconfig, f"sleep-{uuid.uuid4().hex[:8]}")
+    found.must("create", "namespace", found.namespace)
+    yield found
+    found.must("delete", "inferenceendpoints", "--all", "--wait=true")
+    found.must("delete", "namespace", found.namespace, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def gateway(installation):
+    """Its port on the node: a port-forward would end with the process that it leads to."""
+    cluster = Kubectl(installation.target.kubeconfig, SYSTEM)
+    where = urlsplit(url(cluster.get("service", "dedicated-gateway"), cluster.all("node")))
+    return where.hostname, where.port
+
+
+@pytest.fixture(scope="module")
 def asleep(kubectl, installation, gateway, stub):
-    """Brings endpoints up and lets them sleep; answers each one's status, by name, and a key of their owner."""
-
-    def brought(**engines):
-        kubectl.apply(*(endpoint(name, engine=stub(*args, env=NAMED), **LIFE) for name, args in engines.items()))
-        found = {name: kubectl.wait(name, "up AllReady", 90) for name in engines}
-        key = key_of(installation, "alice")
-        wait_until("the key to be known", lambda: called(gateway, next(iter(found.values())), key)[0] == 200)
-        for name in engines:
-            kubectl.wait(name, "sleeping NoTraffic", 180)
-        wait_until("their pods to be gone", lambda: not pods(kubectl), 60)
-        return found, key
-
-    return brought
+    """Endpoints that were up and sleep: each one's status, by name, and a key of their owner."""
+    kubectl.apply(*(endpoint(name, engine=stub(*args, env=NAMED), **LIFE) for name, args in ENGINES.items()))
+    found = {name: kubectl.wait(name, "up AllReady", 120) for name in ENGINES}
+    key = key_of(installation, "alice")
+    wait_until("the key to be known", lambda: called(gateway, found["one"], key)[0] == 200)
+    for name in ENGINES:
+        kubectl.wait(name, "sleeping NoTraffic", 180)
+    wait_until("their pods to be gone", lambda: not pods(kubectl), 60)
+    return found, key
 
 
 def test_a_hundred_calls_wake_an_idle_endpoint_once_and_a_wake_without_room_says_so(kubectl, gateway, asleep):
-    found, key = asleep(one=(), two=())
+    found, key = asleep
     one, two = found["one"], found["two"]
     spec = kubectl.get("ie", "one")["spec"]
 
@@ -81,31 +96,27 @@ def test_a_hundred_calls_wake_an_idle_endpoint_once_and_a_wake_without_room_says
     assert kubectl.status("two").wake.last.reason == "NoCapacity", refused[0][2]
 
 
-SLOWLY = ("--start-delay=4s",)
-DEATHS = {
-    "operator-first": (0.0, "operator"),
-    "operator-later": (2.0, "operator"),
-    "gateway-first": (0.0, "gateway"),
-    "gateway-later": (2.0, "gateway"),
-    "both": (1.0, "operator", "gateway"),
-}
-"""What is killed, how long after the calls."""
-
-
 @needs_bare
-def test_whoever_dies_with_held_calls_there_is_one_wake_and_it_finishes(kubectl, installation, asleep):
-    """Straight to the gateway's port, since a port-forward ends with what it leads to."""
-    found, key = asleep(**dict.fromkeys(DEATHS, SLOWLY))
-    address = urlsplit(url(Kubectl(kubectl.kubeconfig, SYSTEM).get("service", "dedicated-gateway"), kubectl.all("node")))
-    for name, (after_s, *victims) in DEATHS.items():
-        with ThreadPoolExecutor(CALLS) as pool:
-            answers = [pool.submit(called, address.port, found[name], key, address.hostname) for _ in range(10)]
-            time.sleep(after_s)
-            for victim in victims:
-                kill_part(kubectl.kubeconfig, victim)
-            statuses = Counter(answer.result()[0] for answer in answers)
-        print(f"\n{name}: {dict(statuses)}")
-        assert set(statuses) <= ({200} if victims == ["operator"] else {200, 500}), statuses
-        wait_until("the gateway to answer", lambda name=name: called(address.port, found[name], key, address.hostname)[0] == 200, 90)
-        wake = kubectl.wait(name, "up AllReady", 60).wake
-        assert [one.succeeded for one in wake.history] == [True] and wake.current is None, wake
+@pytest.mark.parametrize("name", DEATHS)
+def test_whoever_dies_with_held_calls_there_is_one_wake_and_it_finishes(kubectl, gateway, asleep, name):
+    found, key = asleep
+    after_s, *victims = DEATHS[name]
+    with ThreadPoolExecutor(CALLS) as pool:
+        answers = [pool.submit(called, gateway, found[name], key) for _ in range(10)]
+        time.sleep(after_s)
+        for victim in victims:
+            kill_part(kubectl.kubeconfig, victim)
+        statuses = Counter(answer.result()[0] for answer in answers)
+    print(f"\n{name}: {dict(statuses)}")
+    assert set(statuses) <= ({200} if victims == ["operator"] else {200, 500}), statuses
+    wait_until("the gateway to answer", lambda: answers_again(gateway, found[name], key), 90)
+    wake = kubectl.wait(name, "up AllReady", 60).wake
+    assert [one.succeeded for one in wake.history] == [True] and wake.current is None, wake
+
+
+def answers_again(gateway, found, key) -> bool:
+    """Whether a call is answered; a gateway of one pod refuses connections while that is not ready."""
+    try:
+        return called(gateway, found, key)[0] == 200
+    except OSError:
+        return False

@@ -20,7 +20,7 @@ from hack.install import SYSTEM, upgrade
 from tests.cluster.test_sleep import NAMED
 from tests.support.cluster import Kubectl, endpoint, wait_until
 
-SECONDS = float(os.environ.get("DEDICATED_RACE_SECONDS", "60"))
+SECONDS = float(os.environ.get("DEDICATED_RACE_SECONDS", "40"))
 """How long calls go on: `make race` takes ten minutes."""
 NAMES = ("one", "two", "three", "four")
 LIFE = {"scaling": {"idleAfter": "2s", "minAwake": "0s"}, "wake": {"hold": "60s"}, "update": {"drain": "5s"}}
