@@ -100,6 +100,11 @@ test-cluster: install ## Tests on a real cluster, started when none runs; ended 
 	@$(PY) -m hack.images build > /dev/null
 	$(PYTEST) tests/cluster -q
 
+.PHONY: race
+race: install ## Ten minutes of calls at random moments around the decision to sleep, on the cluster.
+	@$(PY) -m hack.cluster up
+	DEDICATED_RACE_SECONDS=600 $(PYTEST) tests/cluster/test_sleep_races.py -q -s
+
 .PHONY: cluster
 cluster: install ## Start a cluster on this machine, or reuse it (KUBE_CONTEXT and IMAGE_REPOSITORY: use yours).
 	@$(PY) -m hack.cluster up
@@ -111,6 +116,10 @@ down: install ## End the cluster and leave nothing of it.
 .PHONY: kubeconfig
 kubeconfig: install ## Print the path of the cluster's kubeconfig.
 	@$(PY) -m hack.cluster kubeconfig
+
+.PHONY: gateway-url
+gateway-url: install ## Print the gateway's address as this machine reaches it.
+	@$(PY) -m hack.gateway_url
 
 .PHONY: image
 image: install ## Build the images.

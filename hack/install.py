@@ -77,6 +77,8 @@ def upgrade(found: Installation, **values: object) -> None:
         "engines.llamacpp.image": found.references["llamacpp"],
         "hub.endpoint": HUB_ENDPOINT,
         "isolation.extraEgress[0]": hub_peer,
+        # Reached from this machine (hack.gateway_url); a cluster of somebody's opens no port of its nodes for us.
+        "gateway.service.type": "ClusterIP" if found.target.provider == "foreign" else "NodePort",
         # A node of two cores has to hold the engines too.
         "gateway.replicas": 1,
         "gateway.resources.decisions.requests.cpu": "20m",

@@ -4,13 +4,15 @@ What many endpoints cost the operator, on a real API server with real controller
     .venv/bin/python -m hack.bench.endpoints [--count 1000] [--runs 3] [--profile]
 
 Prints each run and the medians. There is no kubelet: pods stay pending, so what is measured is the operator and not engines. Every endpoint has a
-model that the hub is asked for once. With `--profile` there is one more run, under a sampler, whose figures do not count.
+model that the hub is asked for once, and the operator finds the API server as in a pod. With `--profile` there is one more run, under a sampler,
+whose figures do not count.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import os
 import re
 import signal
@@ -25,7 +27,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import yaml
 from aiohttp import web
 
 from dedicated.adapters.kinds import ENDPOINT
@@ -71,7 +75,7 @@ class Operator:
         self._port = free_port()
         env = {
             **os.environ,
-            "KUBECONFIG": str(plane.kubeconfig),
+            **pod_environment(plane),
             "HF_ENDPOINT": hub,
             "DEDICATED_IDENTITY": "bench",
             "DEDICATED_IMAGE": "localhost/dedicated:bench",
@@ -80,7 +84,8 @@ class Operator:
             "DEDICATED_RESYNC_SECONDS": str(resync_s),
             "DEDICATED_PLACEMENT_SECONDS": "36000",
         }
-        env.pop("PYTHONDONTWRITEBYTECODE", None)  # an image has its modules compiled
+        for name in ("PYTHONDONTWRITEBYTECODE", "KUBECONFIG"):  # an image has its modules compiled
+            env.pop(name, None)
         self._log = log
         self._began = time.monotonic()
         with log.open("ab") as out:
@@ -127,6 +132,27 @@ class Operator:
         """kill -9."""
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
+
+
+def pod_environment(plane: ControlPlane) -> dict[str, str]:
+    """What tells a pod where the API server is: the address, and the folder that the kubelet mounts."""
+    folder = plane.kubeconfig.parent / "serviceaccount"
+    where = urlsplit(plane.server)
+    if not folder.exists():
+        folder.mkdir()
+        run = [str(tools.path("kubectl")), f"--kubeconfig={plane.kubeconfig}"]
+        admin = ["clusterrolebinding", "bench", "--clusterrole=cluster-admin", "--serviceaccount=dedicated-system:default"]
+        subprocess.run([*run, "create", *admin], check=True, stdout=subprocess.DEVNULL)
+        token = subprocess.run([*run, "create", "token", "default", "--namespace=dedicated-system"], check=True, capture_output=True, text=True)
+        (folder / "token").write_text(token.stdout)
+        config = yaml.safe_load(plane.kubeconfig.read_text())["clusters"][0]["cluster"]
+        data = config.get("certificate-authority-data")
+        (folder / "ca.crt").write_bytes(base64.b64decode(data) if data else Path(config["certificate-authority"]).read_bytes())
+    return {
+        "DEDICATED_SERVICE_ACCOUNT_DIR": str(folder),
+        "KUBERNETES_SERVICE_HOST": where.hostname or "",
+        "KUBERNETES_SERVICE_PORT": str(where.port),
+    }
 
 
 def manifest(number: int) -> dict[str, Any]:

@@ -71,7 +71,7 @@ func (e *engine) answer(w http.ResponseWriter, r *http.Request, object string, p
 	}
 	e.running.Add(1)
 	defer e.running.Add(-1)
-	id := fmt.Sprintf("cmpl-%d", time.Now().UnixNano())
+	id := fmt.Sprintf("cmpl-%s-%d", e.host, e.asked.Add(1))
 	base := map[string]any{"id": id, "object": object, "created": time.Now().Unix(), "model": e.model}
 	usage := map[string]any{"prompt_tokens": 1, "completion_tokens": count, "total_tokens": count + 1}
 	if asked.Stream {

@@ -22,6 +22,8 @@ import (
 type engine struct {
 	options
 	started time.Time
+	host    string
+	asked   atomic.Int64
 	running atomic.Int64
 	done    atomic.Int64
 	tokensN atomic.Int64
@@ -114,6 +116,7 @@ func main() {
 		return
 	}
 	e := &engine{options: parse(), started: time.Now()}
+	e.host, _ = os.Hostname()
 	e.printLog()
 	e.arm()
 	server := &http.Server{Handler: e.handler(), ReadHeaderTimeout: 10 * time.Second, ConnState: e.exitWhenAnswered}

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dedicated.api.activity import SHORTEST_RENEWAL_S
 from dedicated.api.endpoint import EngineKind
 from dedicated.api.s3 import CA_CERTIFICATE, CREDENTIALS, ENDPOINT_URL, REGION, S3Location, location_from
 from dedicated.diagnosis.evidence import Limits
@@ -62,6 +63,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
     | DEDICATED_LEASE | dedicated-operator | name of the Lease |
     | DEDICATED_KEY_SECRET | dedicated-engine-key | Secret with the key that engine keys derive from |
     | DEDICATED_ACTIVITY_NAMESPACE | dedicated-activity | where gateways tell of calls; empty where there is no gateway |
+    | DEDICATED_GATEWAY_URL | - | where applications reach the gateway, for `status.url` |
     | DEDICATED_RENEWAL_SECONDS | 15 | the shortest period between two renewals of one activity Lease; an endpoint sleeps that much later |
     | DEDICATED_RESYNC_SECONDS | 600 | between two looks at everything |
     | DEDICATED_WATCH_SILENCE_SECONDS | 70 | until a watch that tells nothing is opened anew; the API server tells something each 60 |
@@ -114,7 +116,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
 
 _SECONDS = {
     "RESYNC": 600.0,
-    "RENEWAL": 15.0,
+    "RENEWAL": SHORTEST_RENEWAL_S,
     "WATCH_SILENCE": 70.0,
     "PLACEMENT": 1800.0,
     "CAPACITY": 60.0,
@@ -145,6 +147,7 @@ def _platform(env: Mapping[str, str], system_namespace: str, startup_s: float) -
         source_endpoints=tuple(url.rstrip("/") for url in _words(env, "DEDICATED_S3_SOURCE_ENDPOINTS")),
         weights=location_from(env),
         engine_account_annotations=annotations,
+        gateway_url=env.get("DEDICATED_GATEWAY_URL", "").rstrip("/"),
     )
 
 
@@ -178,6 +181,7 @@ class GatewaySettings:
     session_jwks: str
     threads: int
     drain_s: float
+    renewal_s: float
     watch_silence_s: float
     max_held_requests: int
     max_held_bytes: int
@@ -210,6 +214,7 @@ def gateway_from_environment(env: Mapping[str, str] | None = None) -> GatewaySet
     | DEDICATED_MAX_HELD_BYTES | 268435456 | bytes of their bodies |
     | DEDICATED_ENVOY_THREADS | 1 | threads of Envoy; each more costs half as much again per SSE chunk where cores are scarce |
     | DEDICATED_DRAIN_SECONDS | 120 | how long calls in flight may last after SIGTERM |
+    | DEDICATED_RENEWAL_SECONDS | 15 | the shortest period between two renewals of one activity Lease; as the operator's |
     | DEDICATED_SESSION_ISSUER | - | who signs sessions |
     | DEDICATED_SESSION_AUDIENCE | - | for whom sessions must be |
     | DEDICATED_SESSION_JWKS | - | file or URL of the keys that sign sessions; without it only API keys count |
@@ -235,6 +240,7 @@ def gateway_from_environment(env: Mapping[str, str] | None = None) -> GatewaySet
         session_jwks=jwks,
         threads=int(_number(env, "DEDICATED_ENVOY_THREADS", 1)),
         drain_s=_number(env, "DEDICATED_DRAIN_SECONDS", 120),
+        renewal_s=_number(env, "DEDICATED_RENEWAL_SECONDS", SHORTEST_RENEWAL_S),
         watch_silence_s=_number(env, "DEDICATED_WATCH_SILENCE_SECONDS", 70),
         max_held_requests=int(_number(env, "DEDICATED_MAX_HELD_REQUESTS", 2000)),
         max_held_bytes=int(_number(env, "DEDICATED_MAX_HELD_BYTES", 256 << 20)),

@@ -11,8 +11,8 @@ from hack.install import install
 from hack.tools import REPO
 from tests.support.cluster import Kubectl
 
-LAST = ["test_weights.py", "test_installation.py", "test_demo.py", "test_bare_cluster.py"]
-"""The weights' tests upgrade the chart, the demo installs anew with its own values; the last one kills and ends the cluster."""
+LAST = ["test_sleep_races.py", "test_weights.py", "test_installation.py", "test_demo.py", "test_bare_cluster.py"]
+"""The first two upgrade the chart, the demo installs anew with its own values; the last one kills and ends the cluster."""
 SETTINGS = {
     "operator__placementSeconds": 8,
     "operator__capacitySeconds": 4,

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import httpx
 import pytest
 
+from dedicated.api.conditions import find
+from dedicated.api.status import ConditionType
 from dedicated.render.engines import WEIGHTS_DIR
 from hack.cluster import devices
 from hack.cluster.layout import Layout
 from hack.demo import forwarded
 from hack.install import HUB
 from tests.support.cluster import endpoint, needs_bare, sample, wait_until
+from tests.support.node import process_of
 from tests.support.pods import pods
 
 OURS = "inference.dedicated.dev/endpoint-id"
@@ -77,21 +79,14 @@ def slow_contents(installation):
     """The hub lets wait for the contents of large files; it does so no more after the test."""
     with forwarded(installation, "service/hub", HUB) as port:
         faults = f"http://127.0.0.1:{port}/control/faults"
-        httpx.post(faults, json=[{"kind": "content", "delay_s": 20.0, "times": 1}]).raise_for_status()
+        httpx.post(faults, json=[{"kind": "content", "delay_s": 5.0}]).raise_for_status()
         yield
         httpx.post(faults, json=[]).raise_for_status()
 
 
 def fetching(pod) -> int | None:
-    """The process of a pod that fetches its weights: the node is this machine."""
-    uid = re.compile(pod["metadata"]["uid"].replace("-", "[-_]"))
-    for found in Path("/proc").glob("[0-9]*"):
-        try:
-            if uid.search((found / "cgroup").read_text()) and "dedicated fetch" in (found / "cmdline").read_text().replace("\0", " "):
-                return int(found.name)
-        except OSError:
-            continue  # it has ended
-    return None
+    """The process that fetches a pod's weights."""
+    return process_of(pod, "dedicated fetch")
 
 
 @needs_bare
@@ -103,14 +98,10 @@ def test_a_disk_that_fills_up_while_weights_come_is_named_and_tried_again(kubect
     small = ["mount", "-t", "tmpfs", "-o", "size=16M,mode=1777", "tmpfs", WEIGHTS_DIR]
     subprocess.run(["nsenter", "--target", str(pid), "--mount", *small], check=True)
 
-    def told() -> str:
-        status = kubectl.status("one")
-        return "" if status.diagnosis is None else f"{status.diagnosis.reason} {status.diagnosis.message}"
-
-    wait_until("the full disk to be told", lambda: told().startswith("NodeDiskFull"), 60)
-    assert re.search(r"The disk is full: gemma-3-270m\S* needs [\d.]+ MiB more", told())
-    kubectl.wait("one", "up AllReady", 120)
-    assert kubectl.status("one").diagnosis is None
+    told = kubectl.wait("one", "building NodeDiskFull", 60)
+    message = find(told.conditions, ConditionType.READY).message
+    assert re.search(r"The disk is full: gemma-3-270m\S* needs [\d.]+ MiB more", message), message
+    assert kubectl.wait("one", "up AllReady", 120).diagnosis is None
 
 
 def test_a_token_secret_that_is_missing_in_the_pod_is_named(kubectl):

@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from hack.demo import forwarded, key_of, posted
 from hack.install import SYSTEM
+from hack.tools import REPO
 from tests.support.cluster import endpoint, sample, wait_until
 
 PROMPT = "Question: What is the largest planet?\nAnswer: The largest planet is Jupiter.\nQuestion: What is the capital of France?\nAnswer:"
@@ -46,6 +48,12 @@ def test_a_real_model_answers_its_owner_by_path_and_by_name_and_nobody_else(kube
     assert call(gateway, "POST", path, None, body) == (401, '{"error": "Missing or invalid Authorization header"}')
     assert call(gateway, "POST", path, alice[:-1] + ("x" if alice[-1] != "x" else "y"), body) == (401, '{"error": "Invalid API key"}')
     assert found.id in call(gateway, "GET", "/v1/models", alice)[1]
+
+
+def test_make_prints_the_address_at_which_the_gateway_answers(installation):
+    done = subprocess.run(["make", "-s", "gateway-url"], cwd=REPO, capture_output=True, text=True, check=False)
+    (address,) = done.stdout.splitlines()
+    assert httpx.get(f"{address}/v1/models", timeout=10).json() == {"error": "Missing or invalid Authorization header"}
 
 
 def test_a_paused_endpoint_says_so_and_a_revoked_key_opens_nothing(kubectl, installation, gateway, stub):

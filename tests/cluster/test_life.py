@@ -6,6 +6,7 @@ import json
 import time
 
 from tests.support.cluster import Kubectl, endpoint, needs_bare, wait_until
+from tests.support.node import kill_part, part
 from tests.support.pods import OURS, pods
 
 
@@ -49,47 +50,20 @@ def restarts(kubectl: Kubectl) -> int:
 
 @needs_bare
 def test_the_killed_operator_container_acts_again_within_5_s(kubectl, stub, installation):
-    system = Kubectl(kubectl.kubeconfig, "dedicated-system")
     kubectl.apply(endpoint("one", engine=stub()))
     kubectl.wait("one", "up")
-    selector = "app.kubernetes.io/component=operator"
-    (before,) = [pod for pod in system.all("pod", selector) if "deletionTimestamp" not in pod["metadata"]]
-    kill_operator(installation)
+    before = part(kubectl.kubeconfig, "operator")
+    kill_part(kubectl.kubeconfig, "operator")
     began = time.monotonic()
     kubectl.apply(endpoint("two", engine=stub()))
     kubectl.wait("two", "building", 30)
     took_s = time.monotonic() - began
-    (after,) = [pod for pod in system.all("pod", selector) if "deletionTimestamp" not in pod["metadata"]]
+    after = part(kubectl.kubeconfig, "operator")
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["status"]["containerStatuses"][0]["restartCount"] == before["status"]["containerStatuses"][0]["restartCount"] + 1
     print(f"acted {took_s:.1f} s after kill -9 of the operator's container")
     assert took_s < 5
     kubectl.wait("two", "up")
-
-
-def kill_operator(installation) -> None:
-    """kill -9 of the operator's process, from the node."""
-    import os
-    import signal
-    from pathlib import Path
-
-    from hack.cluster.layout import Layout
-    from hack.cluster.processes import Process
-
-    node = Process.read(Layout(installation.target.name).pid_file)
-    assert node
-    killed = 0
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                same = os.readlink(entry / "ns" / "pid") != os.readlink("/proc/self/ns/pid")
-            except OSError:
-                continue
-            if same and words[1:4] == [b"-m", b"dedicated", b"operator"]:
-                os.kill(int(entry.name), signal.SIGKILL)
-                killed += 1
-    assert killed == 1
 
 
 def test_deleting_leaves_nothing(kubectl, stub):

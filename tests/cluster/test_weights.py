@@ -41,6 +41,7 @@ def bucket(installation, chart_settings):
         upgrade(installation, **chart_settings, weights__s3=given, **{"isolation__extraEgress[1]": peer})
         yield port
     upgrade(installation, **chart_settings)
+    installation.kubectl("delete", "secret", "weights-s3", f"--namespace={SYSTEM}")
     installation.kubectl("delete", "namespace", s3.NAMESPACE, "--wait=false")
 
 

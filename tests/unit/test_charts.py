@@ -198,3 +198,18 @@ def test_recorded_logs_are_for_those_who_may_edit_and_not_for_all_who_may_view()
     }
     assert "aggregate-to-view" in roles["endpoints-view"] and "endpointlogs" not in roles["endpoints-view"]
     assert "aggregate-to-edit" in roles["endpoint-logs"] and "aggregate-to-view" not in roles["endpoint-logs"]
+
+
+@pytest.mark.parametrize(
+    ("values", "url"),
+    [
+        ({}, ""),
+        ({"gateway.ingress.enabled": True, "gateway.ingress.host": "llm.example.com"}, "http://llm.example.com"),
+        ({"gateway.ingress.enabled": True, "gateway.ingress.host": "a.b", "gateway.ingress.tlsSecretName": "tls"}, "https://a.b"),
+        ({"gateway.ingress.enabled": True, "gateway.ingress.host": "a.b", "gateway.url": "https://c.d"}, "https://c.d"),
+    ],
+    ids=["nobody knows", "an ingress", "an ingress with a certificate", "what is said counts first"],
+)
+def test_the_operator_is_told_where_the_gateway_is(values, url):
+    (container,) = one("Deployment", "dedicated-operator", values)["spec"]["template"]["spec"]["containers"]
+    assert next(variable["value"] for variable in container["env"] if variable["name"] == "DEDICATED_GATEWAY_URL") == url

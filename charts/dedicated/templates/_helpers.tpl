@@ -52,6 +52,8 @@ app.kubernetes.io/component: gateway
   value: {{ .Values.gateway.limits.heapBytes | int64 | quote }}
 - name: DEDICATED_ENVOY_THREADS
   value: {{ .Values.gateway.threads | quote }}
+- name: DEDICATED_RENEWAL_SECONDS
+  value: {{ .Values.operator.renewalSeconds | quote }}
 - name: DEDICATED_DRAIN_SECONDS
   value: {{ .Values.gateway.drainSeconds | quote }}
 {{- with .Values.gateway.sessions }}
@@ -95,4 +97,15 @@ app.kubernetes.io/component: gateway
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{- define "dedicated.gateway.url" -}}
+{{- $gateway := .Values.gateway -}}
+{{- if $gateway.url -}}
+{{ $gateway.url }}
+{{- else if and $gateway.enabled $gateway.ingress.enabled $gateway.ingress.host -}}
+{{ ternary "https" "http" (ne $gateway.ingress.tlsSecretName "") }}://{{ $gateway.ingress.host }}
+{{- else if and $gateway.enabled $gateway.httpRoute.enabled $gateway.httpRoute.hostnames -}}
+https://{{ first $gateway.httpRoute.hostnames }}
+{{- end -}}
 {{- end -}}

@@ -1,6 +1,6 @@
 """
-The API server: the official client's aio module tells where it is and who we are, an aiohttp session of ours carries the bytes. What that module
-would do for each call (its own JSON, models, retries) costs as much again as the call itself.
+The API server, by an aiohttp session of ours: what the official client's aio module would do for each call (its own JSON, models, retries) costs as
+much again as the call itself.
 
 Every call ends in an object or in one of our errors. Connection errors, 429 and 5xx are tried twice more, then the caller goes back to the queue.
 409 and 422 are never repeated blindly: the caller observes again.
@@ -10,21 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
-from kubernetes.aio import config as kube_config
-from kubernetes.aio.client.configuration import Configuration
 from yarl import URL
 
+from dedicated.adapters.credentials import Credentials, find
 from dedicated.adapters.kinds import BY_NAME, LEASE, POD, Kind
 from dedicated.api.errors import ApiConflict, ApiNotFound, ApiRefused, ApiUnavailable, DedicatedError
 from dedicated.api.names import FIELD_MANAGER
@@ -66,10 +62,10 @@ _AGAIN = {429, 500, 502, 503, 504}
 class KubeApi:
     """Verbs on the API server. Times come from its own clock: its Date header carried on by ours."""
 
-    def __init__(self, configuration: Configuration, agent: str) -> None:
-        self._configuration = configuration
+    def __init__(self, credentials: Credentials, agent: str) -> None:
+        self.credentials = credentials
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=_tls(configuration)),
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=credentials.tls()),
             read_bufsize=LONGEST_EVENT,
             headers={"User-Agent": agent},
         )
@@ -86,19 +82,7 @@ class KubeApi:
         Raises:
             ApiUnavailable: There is neither.
         """
-        configuration = Configuration()
-        try:
-            if kubeconfig:
-                raise kube_config.ConfigException("a file is named")
-            kube_config.load_incluster_config(client_configuration=configuration)
-        except kube_config.ConfigException:
-            try:
-                await kube_config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)
-            except (kube_config.ConfigException, OSError) as wrong:
-                where = kubeconfig or "~/.kube/config"
-                raise ApiUnavailable(f"this is no pod, and the kubeconfig {where} cannot be used ({wrong}).") from wrong
-        _use_proxy_of_environment(configuration)
-        return cls(configuration, agent)
+        return cls(find(kubeconfig, context), agent)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -297,19 +281,18 @@ class KubeApi:
     async def _request(self, method: str, path: str, body: Any, content: str, accept: str, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         """One request, whose answer's body is not read yet."""
         headers = {"Accept": accept}
-        if token := (await self._configuration.auth_settings()).get("BearerToken"):
-            headers[token["key"]] = token["value"] or ""
+        if authorization := self.credentials.authorization():
+            headers["Authorization"] = authorization
         if body is not None:
             headers["Content-Type"] = content
         response = await self._session.request(
             method,
-            URL(self._configuration.host + path, encoded=True),
+            URL(self.credentials.host + path, encoded=True),
             headers=headers,
             data=None if body is None else orjson.dumps(body),
             timeout=timeout,
-            proxy=self._configuration.proxy,
-            proxy_headers=self._configuration.proxy_headers,
-            server_hostname=self._configuration.tls_server_name,
+            proxy=self.credentials.proxy,
+            server_hostname=self.credentials.server_name,
         )
         self._learn_time(response.headers.get("Date"))
         metrics.API_REQUESTS.labels(method, str(response.status)).inc()
@@ -322,38 +305,6 @@ class KubeApi:
         self._date = date
         offset = parsedate_to_datetime(date).timestamp() + 0.5 - time.time()
         self._offset_s = offset if abs(offset) > 2.0 else 0.0
-
-
-def default_namespace(kubeconfig: str | None = None, context: str | None = None) -> str:
-    """The namespace of a pod, or of a kubeconfig's context; `default` where neither says one."""
-    own = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-    if not kubeconfig and not context and own.exists():
-        return own.read_text().strip()
-    try:
-        contexts, active = kube_config.list_kube_config_contexts(config_file=kubeconfig)
-    except (kube_config.ConfigException, OSError):
-        return "default"
-    chosen = next((one for one in contexts if one["name"] == context), active) if context else active
-    return str((chosen.get("context") or {}).get("namespace") or "default")
-
-
-def _tls(configuration: Configuration) -> ssl.SSLContext:
-    """The API server's certificate is checked as the configuration says, and ours shown where it names one."""
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-    if configuration.disable_strict_ssl_verification:
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if not configuration.verify_ssl:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
-
-
-def _use_proxy_of_environment(configuration: Configuration) -> None:
-    """As aiohttp's trust_env would, but looked up once: it reads ~/.netrc in a thread before each request."""
-    host = urlsplit(configuration.host)
-    if not configuration.proxy and host.hostname and not proxy_bypass(host.hostname):
-        configuration.proxy = getproxies().get(host.scheme)
 
 
 def _pause_s(attempt: int, retry_after: str | None) -> float:

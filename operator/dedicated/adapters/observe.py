@@ -65,6 +65,7 @@ class Observer:
             deleting="deletionTimestamp" in meta,
             activity=witnesses.activity(own_id) if witnesses else Activity(),
             gateways=witnesses.gateways() if witnesses else (),
+            gateway_url=self._c.platform.gateway_url,
             renewal_s=self._c.renewal_s,
         )
         base = await self._with_plan(await self._with_model(base))

@@ -166,6 +166,7 @@ class PhaseTiming(Schema):
     started_at: str = Field(description="When it began.", json_schema_extra={"format": "date-time"})
     seconds: float | None = Field(default=None, description="How long it took; absent while it lasts. (seconds)")
     bytes: int | None = Field(default=None, description="Bytes that were moved, where they are known.")
+    tier: str | None = Field(default=None, max_length=16, description="Of a fetch: where the weights came from: node, s3 or hub.")
 
 
 class Timeline(Schema):
@@ -218,6 +219,9 @@ class EndpointStatus(Schema):
     """What the operator has seen and done."""
 
     id: str | None = Field(default=None, description="Public id, also the model name on the API.")
+    url: str | None = Field(
+        default=None, max_length=512, description="Where applications call it, as an OpenAI client's base URL; where the gateway's address is known."
+    )
     phase: Phase | None = Field(default=None, description="One word for people.")
     observed_generation: int | None = Field(default=None, description="The generation of the spec that this status speaks of.")
     conditions: list[Condition] = Field(default=[], description="Observations.", json_schema_extra=list_map("type"))

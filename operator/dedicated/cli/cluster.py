@@ -35,7 +35,7 @@ def ask(context: str | None, work: Callable[[KubeApi], Awaitable[Answer]], what:
 
 def namespace_of(namespace: str | None, context: str | None) -> str:
     """The namespace that is meant."""
-    from dedicated.adapters.kube import default_namespace
+    from dedicated.adapters.credentials import default_namespace
 
     return namespace or default_namespace(settings.kubeconfig(), context)
 

@@ -11,7 +11,7 @@ from dedicated.cli.exits import ExitCode, fail
 
 def operator() -> None:
     """Run the operator (in its pod). Settings come from the environment."""
-    gc.disable()  # nothing that is made while modules are loaded is garbage: `process.run` enables it
+    gc.disable()  # next to nothing is garbage of what is made until everything was looked at once: `process.run` enables it then
 
     import uvloop
 

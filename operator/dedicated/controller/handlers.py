@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import kopf
-
+from dedicated.adapters.credentials import Credentials
 from dedicated.adapters.kinds import ENDPOINT
 from dedicated.api.names import GROUP
 from dedicated.controller.feed import Feed
+from dedicated.controller.frame import kopf
 
 
 class NothingToCompare(kopf.DiffBaseStorage):
@@ -63,7 +63,7 @@ def configure(settings: kopf.OperatorSettings, watch_silence_s: float) -> None:
     settings.networking.error_backoffs = (1, 1, 2, 3, 5, 8, 13, 21)
 
 
-def register(feed: Feed, watch_silence_s: float) -> kopf.OperatorRegistry:
+def register(feed: Feed, credentials: Credentials, watch_silence_s: float) -> kopf.OperatorRegistry:
     """A registry of its own with every handler in it."""
     registry = kopf.OperatorRegistry()
 
@@ -72,11 +72,26 @@ def register(feed: Feed, watch_silence_s: float) -> kopf.OperatorRegistry:
         configure(settings, watch_silence_s)
 
     @kopf.on.login(registry=registry)
-    def login(**kwargs: Any) -> Any:
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return connection(credentials)
 
     @kopf.on.event(group=ENDPOINT.group, version=ENDPOINT.version, plural=ENDPOINT.plural, registry=registry)
     async def seen(event: Any, **_: Any) -> None:
         feed.seen(ENDPOINT, event["type"], event["object"])
 
     return registry
+
+
+def connection(credentials: Credentials) -> kopf.ConnectionInfo:
+    """The same API server, and the same we, for Kopf's watch; it asks again when the API server does not know us any more."""
+    scheme, _, token = (credentials.authorization() or "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=credentials.host,
+        ca_path=credentials.ca_file,
+        insecure=not credentials.verify or None,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=credentials.cert_file,
+        private_key_path=credentials.key_file,
+        proxy_url=credentials.proxy,
+    )

@@ -13,8 +13,6 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, cast
 
-import kopf
-
 from dedicated.adapters.hub import Hub
 from dedicated.adapters.informer import Informer
 from dedicated.adapters.inventory import InventoryReader
@@ -29,6 +27,7 @@ from dedicated.api.s3 import CREDENTIALS, KEY_ID, SECRET_KEY
 from dedicated.api.schema_hash import SCHEMA_HASH
 from dedicated.controller.classes import Classes
 from dedicated.controller.feed import Feed
+from dedicated.controller.frame import kopf
 from dedicated.controller.handlers import register
 from dedicated.controller.health import Health, stuck_since
 from dedicated.controller.leader import Leader
@@ -61,7 +60,6 @@ async def run(settings: Settings) -> int:
         CannotStart: The cluster is not prepared for it.
     """
     gc.set_threshold(*CALM_COLLECTOR)
-    gc.enable()
     stop = asyncio.Event()
     _stop_on_signals(stop)
     kube = await KubeApi.connect(settings.kubeconfig)
@@ -135,7 +133,9 @@ async def _lead(settings: Settings, kube: KubeApi, leader: Leader, health: Healt
         stuck_since("the queue", lambda: loop.progress_at, STUCK_S),
         stuck_since("the look at everything", lambda: resync.good_at, 2 * settings.resync_s + STUCK_S),
     ]
-    watches = kopf.operator(registry=register(feed, settings.watch_silence_s), clusterwide=True, identity=cast(Any, settings.identity))
+    watches = kopf.operator(
+        registry=register(feed, kube.credentials, settings.watch_silence_s), clusterwide=True, identity=cast(Any, settings.identity)
+    )
     tasks = {
         stopping,
         _task(leader.hold(), "lease"),
@@ -147,6 +147,7 @@ async def _lead(settings: Settings, kube: KubeApi, leader: Leader, health: Healt
     if done == {first} and not first.exception():
         _stop_on_signals(stop)
         gc.freeze()
+        gc.enable()
         health.ready = True
         tasks |= set(_sweeping(kube, store, witnesses, settings))
         tasks |= {

@@ -13,9 +13,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 
 from dedicated.adapters.kinds import ENDPOINT, SERVICE_ACCOUNT, WATCHED, Kind
-from dedicated.adapters.kube import KubeApi
+from dedicated.adapters.kube import KubeApi, Manifest
 from dedicated.adapters.store import Store, version
 from dedicated.api.errors import DedicatedError
 from dedicated.controller.feed import NAMESPACE_KEY, Feed
@@ -79,20 +80,26 @@ class Resync:
 
     async def _look(self, kinds: Sequence[Kind]) -> None:
         known_before = {kind.name: {obj["metadata"]["uid"] for obj in self._store.all(kind)} for kind in kinds}
-        lists = await asyncio.gather(*(self._kube.list(kind, metadata_only=True) for kind in kinds))
-        for kind, listed in zip(kinds, lists, strict=True):
-            existing = {obj["metadata"]["uid"] for obj in listed}
+        behind: list[tuple[Kind, Manifest]] = []
+        for kind in kinds:  # one after another, and of each no more than what the watch has yet to tell: what is held at once is what it costs
+            late: list[Manifest] = []
+
+            def compare(obj: Manifest, kind: Kind = kind, late: list[Manifest] = late) -> None:
+                if self._is_behind(kind, obj):
+                    late.append({"metadata": {key: obj["metadata"].get(key) for key in ("uid", "namespace", "name", "resourceVersion")}})
+
+            existing, _ = await self._kube.snapshot(replace(kind, metadata_only=True), compare)
             for uid in known_before[kind.name] - existing:
                 log.info("dropped what a watch had lost", extra={"kind": kind.name, "uid": uid})
                 self._feed.gone(kind, uid)
-        await self._caught_up(dict(zip(kinds, lists, strict=True)))
+            behind += [(kind, obj) for obj in late]
+        await self._caught_up(behind)
         self.good_at = time.monotonic()
 
-    async def _caught_up(self, lists: dict[Kind, list[dict[str, object]]]) -> None:
-        """Wait until the store is as new as the lists; an object may also have been deleted since."""
+    async def _caught_up(self, behind: list[tuple[Kind, Manifest]]) -> None:
+        """Wait until the store is as new as what was listed; an object may also have been deleted since."""
         began = time.monotonic()
         checked = began
-        behind = [(kind, obj) for kind, listed in lists.items() for obj in listed]
         while behind := [(kind, obj) for kind, obj in behind if self._is_behind(kind, obj)]:
             if time.monotonic() - checked >= CHECK_S:
                 behind = [(kind, obj) for kind, obj in behind if await self._still_exists(kind, obj)]
@@ -101,15 +108,12 @@ class Resync:
                 raise DeadWatch(f"the watch of {behind[0][0].plural} is {BEHIND_S:.0f} s behind the list")
             await asyncio.sleep(POLL_S)
 
-    def _is_behind(self, kind: Kind, obj: dict[str, object]) -> bool:
-        meta = obj["metadata"]
-        assert isinstance(meta, dict)
-        known = self._store.get(kind, meta["uid"])
+    def _is_behind(self, kind: Kind, obj: Manifest) -> bool:
+        known = self._store.get(kind, obj["metadata"]["uid"])
         return known is None or version(known) < version(obj)
 
-    async def _still_exists(self, kind: Kind, obj: dict[str, object]) -> bool:
+    async def _still_exists(self, kind: Kind, obj: Manifest) -> bool:
         meta = obj["metadata"]
-        assert isinstance(meta, dict)
         try:
             found = await self._kube.get(kind, meta.get("namespace"), meta["name"])
         except DedicatedError:

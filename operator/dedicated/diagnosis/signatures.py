@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 
 from dedicated.diagnosis import causes as c
 from dedicated.diagnosis.causes import Cause
@@ -37,14 +38,20 @@ class Role(IntEnum):
 class Signature:
     """One row. `needle` is a literal part of the pattern: a text without it need not be searched."""
 
-    pattern: re.Pattern[str]
+    text: str
     needle: str
     cause: Cause
     role: Role
     engine: str
     source: str
 
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled when it is first needed: all of them take a tenth of a second."""
+        return _compiled(self.text)
 
+
+_compiled = cache(re.compile)
 _GROUP = re.compile(r"\((?:[^()\\]|\\.)*\)[?*]?")
 _NO_LITERAL = re.compile(r"\[(?:[^\]\\]|\\.)*\][?*+]?(?:\{[\d,]+\})?|(?:\\.|[^\\])(?:[?*]|\{[\d,]+\})|\\[a-zA-Z]\+?|[.^$+]")
 
@@ -59,7 +66,7 @@ def needle_of(pattern: str) -> str:
 
 def _rows(cause: Cause, *rows: tuple[str, str, str], role: Role = Role.CAUSE) -> tuple[Signature, ...]:
     """Rows of one cause: engine, pattern, source."""
-    return tuple(Signature(re.compile(pattern), needle_of(pattern), cause, role, engine, source) for engine, pattern, source in rows)
+    return tuple(Signature(pattern, needle_of(pattern), cause, role, engine, source) for engine, pattern, source in rows)
 
 
 # Sources: a path is in the engine's or library's own repository; name#number is an issue or pull request of it on GitHub.
@@ -351,6 +358,7 @@ _MODEL = (
         ("vllm", r"is not divisible by weight quantization block_[nk]", "vllm fp8_utils.py"),
         ("vllm", r"is not divisible by\s+min_thread_[nk]", "vllm marlin_utils.py"),
         ("vllm", r"not divisible by (?:the )?(?:input|output) .{0,60}quantiz", "vllm gptq.py"),
+        ("vllm", r"input size is not aligned with the quantized weight shape", "vllm awq.py, gptq.py"),
         ("vllm", r"divisible by ep_size", "vllm#52435"),
         ("vllm", r"world size .{0,40}(?:is )?larger than the number of available gpus", "vllm/config/parallel.py"),
         ("vllm", r"number of required gpus exceeds the total number of available", "vllm ray_utils.py"),
@@ -544,6 +552,7 @@ _MACHINE = (
         ("torch", r"no (?:cuda|hip|xpu) (?:gpus|devices) are available", "torch/csrc/cuda; vllm#3019"),
         ("torch", r"found no nvidia driver on your system", "torch/cuda/__init__.py"),
         ("triton", r"libcuda\.so cannot (?:be )?found", "triton backends/nvidia/driver.py"),
+        ("triton", r"\bld: cannot find -lcuda\b", "GNU ld, of triton's launcher: the driver's library is not in the container"),
         ("nvml", r"nvml shared library not found", "pynvml; llm-d-deployer#273"),
         ("nvml", r"can't initialize nvml", "NVML"),
         ("nvml", r"nvmlerror_librarynotfound", "pynvml"),

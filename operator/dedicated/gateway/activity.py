@@ -10,6 +10,7 @@ from collections.abc import Awaitable
 from dedicated.adapters.activity import Activity
 from dedicated.adapters.kinds import API_KEY
 from dedicated.adapters.kube import KubeApi
+from dedicated.api.activity import renewal_period_s
 from dedicated.api.errors import DedicatedError
 from dedicated.core.clock import rfc3339
 from dedicated.core.quantities import seconds
@@ -22,24 +23,17 @@ from dedicated.gateway.watching import Watched
 from dedicated.telemetry import metrics
 
 EVERY_S = 1.0
-SHORTEST_S, LONGEST_S = 15.0, 60.0
-"""Between two renewals of one Lease by anybody: idleAfter / 20 within these bounds."""
 WRITES_AT_ONCE = 8
 DAY_S = 86_400.0
 KEYS_PER_PASS = 20
 log = logging.getLogger(__name__)
 
 
-def renewal_period_s(idle_after: str) -> float:
-    """Seconds for which a renewal of an endpoint's Lease is as good as a new one."""
-    idle_s = seconds(idle_after)
-    return max(SHORTEST_S, min(LONGEST_S, idle_s / 20)) if idle_s else LONGEST_S
-
-
 class Reporter:
     """Tells the API server what this gateway saw."""
 
-    def __init__(self, kube: KubeApi, activity: Activity, watched: Watched, ledger: Ledger, namespace: str) -> None:
+    def __init__(self, kube: KubeApi, activity: Activity, watched: Watched, ledger: Ledger, namespace: str, renewal_s: float) -> None:
+        self._renewal_s = renewal_s
         self._kube, self._activity, self._watched, self._ledger, self._namespace = kube, activity, watched, ledger, namespace
         self._wanted: dict[str, int] = {}
         """Epochs that calls want to end, by endpoint id, until that is written."""
@@ -132,7 +126,7 @@ class Reporter:
             return None
         at = self._kube.now() - (now - last)
         told = max(self._watched.renewed.get(endpoint.id, 0.0), self._told.get(endpoint.id, 0.0))
-        return at if at - told >= renewal_period_s(endpoint.idle_after) else None
+        return at if at - told >= renewal_period_s(seconds(endpoint.idle_after), self._renewal_s) else None
 
     async def _renew(self, endpoint: Endpoint, at: float) -> None:
         self._renewing.add(endpoint.id)

@@ -21,9 +21,9 @@ def fetch_of(pod: PodFacts) -> tuple[Fetched, float] | None:
     return None
 
 
-def newest_fetch(seen: Observation) -> Fetched | None:
-    """That of the target's pod which fetched last."""
-    told = [found for pod in seen.pods if pod.revision == seen.target and (found := fetch_of(pod))]
+def newest_fetch(seen: Observation, revision: str | None) -> Fetched | None:
+    """That of the revision's pod which fetched last."""
+    told = [found for pod in seen.pods if pod.revision == revision and (found := fetch_of(pod))]
     return max(told, key=lambda found: found[1])[0] if told else None
 
 
@@ -33,7 +33,7 @@ def weights_cached(seen: Observation) -> Condition | None:
     """
     if seen.model is None:
         return None
-    told = newest_fetch(seen)
+    told = newest_fetch(seen, seen.target)
     if told is None or told.cached is None:
         old = find(seen.status.conditions, ConditionType.WEIGHTS_CACHED)
         return old if old is not None and old.message.startswith(_of(seen)) else None

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dedicated.api.activity import renewal_period_s
 from dedicated.api.conditions import find
 from dedicated.api.endpoint import EngineKind
 from dedicated.api.reasons import Reason
@@ -26,7 +27,6 @@ from dedicated.core.clock import from_rfc3339
 from dedicated.core.quantities import seconds
 from dedicated.lifecycle.observation import Observation
 
-LONGEST_RENEWAL_S = 60.0
 ASK_AGAIN_S = 10.0
 """How soon an engine that did not answer is asked again."""
 MUTE_S = 300.0
@@ -41,11 +41,6 @@ class Verdict:
 
     sleep: bool
     look_again_at: float | None = None
-
-
-def renewal_period_s(idle_after_s: float, shortest_s: float = 15.0) -> float:
-    """Seconds for which a renewal of a Lease is as good as a new one: activity may be this much younger than the Lease tells."""
-    return max(shortest_s, min(LONGEST_RENEWAL_S, idle_after_s / 20)) if idle_after_s else LONGEST_RENEWAL_S
 
 
 def up_since(seen: Observation) -> float:

@@ -99,6 +99,8 @@ class Observation:
     """Gateways that exist."""
     load: Load | None = None
     """The engine's load; None where it was not asked."""
+    gateway_url: str = ""
+    """Where applications reach the gateway; empty where nobody has told."""
     renewal_s: float = 15.0
     """The shortest period between two renewals of a Lease."""
 

@@ -26,6 +26,7 @@ def report(seen: Observation, decision: Decision) -> EndpointStatus:
     timeline = building(seen, decision)
     told = EndpointStatus(
         id=names.endpoint_id(seen.uid),
+        url=f"{seen.gateway_url}/api/d/{names.endpoint_id(seen.uid)}/v1" if seen.gateway_url else None,
         phase=phase(current, decision),
         observed_generation=seen.generation,
         conditions=conditions.merge(seen.status.conditions, current, now=seen.now, generation=seen.generation),

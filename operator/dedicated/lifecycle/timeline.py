@@ -6,7 +6,7 @@ Where the time of a start goes: phases of one pod, with seconds, from its condit
 | schedule | the pod is made               | a node takes it             |
 | node     | the same, where a node had to be added                      ||
 | image    | a node takes it               | its containers start, less the fetch between them |
-| fetch    | the fetch starts              | it ends; bytes are those of the weights |
+| fetch    | the fetch starts              | it ends; bytes, and where they came from, as it has told |
 | load     | the engine starts             | it is healthy for the first time |
 
 The kubelet tells whole seconds, so a phase may be a second off.
@@ -22,6 +22,7 @@ from dedicated.api.reasons import Reason
 from dedicated.api.status import PhaseTiming
 from dedicated.core.clock import rfc3339
 from dedicated.diagnosis.evidence import PodFacts
+from dedicated.lifecycle.fetched import fetch_of
 from dedicated.lifecycle.observation import Observation
 
 Name = Literal["schedule", "node", "image", "fetch", "load"]
@@ -49,7 +50,8 @@ def _of(pod: PodFacts, first: Name, weight_bytes: int | None) -> Iterator[PhaseT
     fetched_s = (fetch_to - fetch_from) if fetch_from is not None and fetch_to is not None else 0.0
     yield _phase("image", pod.scheduled_at, None if loads_from is None else max(pod.scheduled_at, loads_from - fetched_s))
     if fetch_from is not None:
-        yield _phase("fetch", fetch_from, fetch_to, weight_bytes)
+        told = fetch_of(pod)
+        yield _phase("fetch", fetch_from, fetch_to, told[0].bytes if told else weight_bytes, told[0].tier if told else None)
     if loads_from is not None:
         yield _phase("load", loads_from, pod.ready_at)
 
@@ -63,5 +65,6 @@ def _fetch(pod: PodFacts) -> tuple[float | None, float | None]:
     return found.running_since, None
 
 
-def _phase(name: Name, began: float, ended: float | None, moved: int | None = None) -> PhaseTiming:
-    return PhaseTiming(phase=name, started_at=rfc3339(began), seconds=None if ended is None else max(0.0, ended - began), bytes=moved)
+def _phase(name: Name, began: float, ended: float | None, moved: int | None = None, tier: str | None = None) -> PhaseTiming:
+    seconds = None if ended is None else max(0.0, ended - began)
+    return PhaseTiming(phase=name, started_at=rfc3339(began), seconds=seconds, bytes=moved, tier=tier)

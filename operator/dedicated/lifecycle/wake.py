@@ -11,25 +11,29 @@ from dedicated.api.reasons import Reason
 from dedicated.api.status import ConditionType, ModelStatus, SleepStatus, Timeline, WakeRecord, WakeStatus, WakeSummary
 from dedicated.core.clock import from_rfc3339, precise
 from dedicated.lifecycle.decide import Decision, Life
+from dedicated.lifecycle.fetched import newest_fetch
 from dedicated.lifecycle.observation import Observation
 from dedicated.lifecycle.timeline import phases
+from dedicated.weights.fetched import Tier
 
 KEPT = 5
-HUB = "hub"
 COMPILES = {EngineKind.VLLM: 40.0, EngineKind.SGLANG: 40.0, EngineKind.LLAMACPP: 2.0}
 LOAD_S_PER_GB, FETCH_BYTES_PER_S = 0.3, 0.5e9
 """Seeds until this endpoint has been seen to start: an engine that compiles starts in 40 s and 0.3 s per GB of weights (vLLM 0.10 on A100,
 arXiv 2606.07362), one that maps its file in two; the hub gives half a gigabyte a second (hf_xet's own figures: up to 2.5)."""
 
 
-def tier(spec: EndpointSpec) -> str | None:
-    """Where the weights of a wake come from; None where there are none."""
-    return HUB if spec.model is not None else None
+def tier_of_next(seen: Observation) -> str | None:
+    """Where the weights of a wake will come from: the cache where it holds them, else the hub; None where there are none."""
+    if seen.spec.model is None:
+        return None
+    cached = find(seen.status.conditions, ConditionType.WEIGHTS_CACHED)
+    return Tier.S3.value if cached is not None and cached.status == "True" else Tier.HUB.value
 
 
-def expected_s(wake: WakeStatus, timeline: Timeline | None, spec: EndpointSpec, model: ModelStatus | None) -> float | None:
+def expected_s(wake: WakeStatus, timeline: Timeline | None, spec: EndpointSpec, model: ModelStatus | None, tier: str | None) -> float | None:
     """How long a wake takes: the median of its own of this tier; else as its last start went, without the image; else a seed; else None."""
-    own = [one.seconds for one in wake.history if one.succeeded and one.tier == tier(spec)]
+    own = [one.seconds for one in wake.history if one.succeeded and one.tier == tier]
     if own:
         return round(median(own), 1)
     built = timeline.building if timeline else []
@@ -51,13 +55,14 @@ def wakes(seen: Observation, decision: Decision, timeline: Timeline | None) -> W
         found = old.model_copy(update={"current": begun.model_copy(update={"phases": told or begun.phases})})
     elif current is not None:
         found = _ended(seen, decision, old, current)
-    found = found.model_copy(update={"expected_seconds": expected_s(found, timeline, seen.spec, seen.model or seen.status.model)})
+    expected = expected_s(found, timeline, seen.spec, seen.model or seen.status.model, tier_of_next(seen))
+    found = found.model_copy(update={"expected_seconds": expected})
     return found if found.to_dict() else None
 
 
 def _begun(seen: Observation) -> WakeRecord:
     epoch = seen.status.drain.epoch if seen.status.drain else 0
-    return WakeRecord(epoch=epoch, tier=tier(seen.spec), started_at=precise(seen.now))
+    return WakeRecord(epoch=epoch, tier=tier_of_next(seen), started_at=precise(seen.now))
 
 
 def _ended(seen: Observation, decision: Decision, old: WakeStatus, current: WakeRecord) -> WakeStatus:
@@ -65,8 +70,10 @@ def _ended(seen: Observation, decision: Decision, old: WakeStatus, current: Wake
     if decision.reason is Reason.SUSPENDED:
         return old.model_copy(update={"current": None})
     answers = decision.life is Life.AWAKE and bool(seen.ready(decision.serving))
+    told = newest_fetch(seen, decision.serving)
     ended = current.model_copy(
         update={
+            "tier": told.tier.value if told else current.tier,
             "seconds": round(max(0.0, seen.now - from_rfc3339(current.started_at)), 3),
             "succeeded": answers,
             "reason": None if answers else (decision.diagnosis.reason.value if decision.diagnosis else decision.reason.value),

@@ -35,6 +35,8 @@ class Platform:
     """Variables with the credentials for it; empty where the pods' service account is trusted by the bucket."""
     engine_account_annotations: tuple[tuple[str, str], ...] = ()
     """Annotations of the service account of engine pods, such as the role that may use the bucket."""
+    gateway_url: str = ""
+    """Where applications reach the gateway; empty where that is not known."""
     claims: bool = False
     """Whether accelerators are asked for by claims (resource.k8s.io/v1) instead of extended resources; the operator finds out at its start."""
     definition_uid: str = ""

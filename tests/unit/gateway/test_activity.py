@@ -8,7 +8,7 @@ import time
 import pytest
 
 from dedicated.api.errors import ApiUnavailable
-from dedicated.gateway.activity import Reporter, renewal_period_s
+from dedicated.gateway.activity import Reporter
 from dedicated.gateway.addresses import networks
 from dedicated.gateway.ledger import Ledger
 from dedicated.gateway.table import Table
@@ -17,11 +17,6 @@ from tests.support.gateway import an_endpoint, id_of
 
 ENDPOINT = an_endpoint("e", "sleeping", drain={"epoch": 3})
 ID = id_of(ENDPOINT)
-
-
-@pytest.mark.parametrize(("idle_after", "period_s"), [("1m", 15), ("15m", 45), ("2h", 60), ("0s", 60)])
-def test_the_period_is_a_twentieth_of_the_idle_time_within_bounds(idle_after, period_s):
-    assert renewal_period_s(idle_after) == period_s
 
 
 class Writes:
@@ -49,7 +44,7 @@ class Writes:
 def seen():
     writes, watched, ledger = Writes(), Watched(Table(networks([]))), Ledger()
     watched.table.put(ENDPOINT)
-    return writes, watched, ledger, Reporter(writes, writes, watched, ledger, "dedicated-system")
+    return writes, watched, ledger, Reporter(writes, writes, watched, ledger, "dedicated-system", 15.0)
 
 
 async def test_activity_is_written_in_the_api_servers_time_and_then_not_for_a_period(seen):

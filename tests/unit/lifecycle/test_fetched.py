@@ -12,7 +12,7 @@ from dedicated.lifecycle.decide import decide
 from dedicated.lifecycle.fetched import newest_fetch
 from dedicated.lifecycle.status import report
 from dedicated.weights.fetched import Fetched, Tier
-from tests.support.builders import COMMIT, NOW, OLD, a_model, a_pod, an_observation, ended
+from tests.support.builders import COMMIT, NOW, OLD, TARGET, a_model, a_pod, an_observation, ended
 from tests.support.status_rules import broken_rules
 
 S3 = Fetched(Tier.S3, 16 * 1024**3, 8.0, {"s3": 16 * 1024**3}, True)
@@ -58,4 +58,4 @@ def test_it_is_kept_while_the_endpoint_sleeps_and_forgotten_with_its_commit():
 
 def test_the_newest_fetch_of_the_target_counts():
     pods = (fetched(S3, ago_s=60), fetched(replace(S3, tier=Tier.HUB), ago_s=10), fetched(S3, revision=OLD))
-    assert newest_fetch(an_observation(pods=pods)).tier == "hub"
+    assert newest_fetch(an_observation(pods=pods), TARGET).tier == "hub"

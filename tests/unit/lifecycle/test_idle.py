@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from dedicated.api.activity import renewal_period_s
 from dedicated.api.status import Condition, Drain, EndpointStatus
 from dedicated.core.clock import rfc3339
-from dedicated.lifecycle.idle import idle, quiet_at, renewal_period_s
+from dedicated.lifecycle.idle import idle, quiet_at
 from dedicated.lifecycle.observation import Activity, Load
 from tests.support.builders import NOW, a_spec, an_observation
 
@@ -85,10 +86,3 @@ def test_the_period_is_a_twentieth_between_15_s_and_60_s(idle_s, period_s):
 def test_the_shortest_period_is_a_setting():
     assert quiet_at(replace(up(called_s=100), renewal_s=1.0)) == pytest.approx(NOW - 100 + 300 + 15)
     assert quiet_at(replace(up(called_s=100, idleAfter="60s"), renewal_s=1.0)) == pytest.approx(NOW - 100 + 60 + 3)
-
-
-def test_the_gateway_takes_the_same_period():
-    from dedicated.gateway import activity
-
-    for idle_after, idle_s in (("0s", 0), ("60s", 60), ("15m", 900), ("2h", 7200)):
-        assert activity.renewal_period_s(idle_after) == renewal_period_s(idle_s)

@@ -6,15 +6,19 @@ from dataclasses import replace
 
 import pytest
 
+from dedicated.api.names import endpoint_id
 from dedicated.api.reasons import Reason
-from dedicated.api.status import EndpointStatus, PhaseTiming, Plan, SleepStatus, Timeline, WakeStatus, WakeSummary
+from dedicated.api.status import Condition, EndpointStatus, PhaseTiming, Plan, SleepStatus, Timeline, WakeRecord, WakeStatus, WakeSummary
 from dedicated.core.clock import rfc3339
 from dedicated.diagnosis.evidence import ContainerFacts, Termination
-from dedicated.lifecycle.decide import Decision, Life, Verb
+from dedicated.lifecycle.decide import Decision, Life, Verb, decide
+from dedicated.lifecycle.status import report
 from dedicated.lifecycle.timeline import phases
-from dedicated.lifecycle.wake import expected_s, slept
+from dedicated.lifecycle.wake import expected_s, slept, tier_of_next, wakes
+from dedicated.weights.fetched import Fetched, Tier
 from tests.support.builders import NOW, TARGET, a_finding, a_model, a_pod, a_spec, an_engine, an_observation
 
+ID = endpoint_id(an_observation().uid)
 FETCHED = ContainerFacts("fetch", init=True, terminated=Termination(0, started_at=NOW - 50, finished_at=NOW - 30))
 LOADED = an_engine(running_since=NOW - 25)
 ON_GPU = Plan(accelerator="l4", count=2, price_per_hour=3.6)
@@ -81,7 +85,7 @@ VLLM = a_spec(engine={"kind": "vllm"}, hardware={})
     ],
 )
 def test_how_long_a_wake_takes(history, timeline, spec, expected):
-    assert expected_s(WakeStatus(history=history), timeline, spec, a_model()) == expected
+    assert expected_s(WakeStatus(history=history), timeline, spec, a_model(), "hub") == expected
 
 
 def test_a_sleep_that_ends_is_counted_in_accelerators_and_money():
@@ -91,3 +95,36 @@ def test_a_sleep_that_ends_is_counted_in_accelerators_and_money():
     assert slept(seen, waking) == SleepStatus(seconds=1900, accelerator_seconds=200 + 3600, saved_usd=2.8)
     assert slept(seen, replace(waking, life=Life.ASLEEP)) == status.sleep
     assert slept(an_observation(), replace(waking, life=Life.AWAKE)) is None
+
+
+def ended_wake(told, conditions=()):
+    """The record of a wake that succeeds with a pod whose fetch has told this."""
+    message = told.encoded() if told else ""
+    fetch = ContainerFacts("fetch", init=True, terminated=Termination(0, started_at=NOW - 50, finished_at=NOW - 30, message=message))
+    pod = a_pod(ready=True, created_at=NOW - 60, scheduled_at=NOW - 58, ready_at=NOW - 5, containers=(fetch, LOADED))
+    current = WakeRecord(epoch=1, tier="hub", started_at=rfc3339(NOW - 61))
+    seen = an_observation(pods=(pod,), status=EndpointStatus(wake=WakeStatus(current=current), conditions=list(conditions)))
+    return wakes(seen, Decision(Verb.HOLD, Reason.ALL_READY, "", {TARGET: 1}, TARGET, life=Life.AWAKE), None)
+
+
+def test_a_wake_tells_the_tier_and_the_bytes_that_its_fetch_has_told():
+    found = ended_wake(Fetched(Tier.S3, 7 * 1024**3, 4.0, {"s3": 7 * 1024**3}, True))
+    assert (found.last.tier, found.history[0].tier) == ("s3", "s3")
+    assert [(one.tier, one.bytes) for one in found.last.phases if one.phase == "fetch"] == [("s3", 7 * 1024**3)]
+    assert ended_wake(None).last.tier == "hub", "as it was expected"
+
+
+def test_the_next_wake_is_expected_from_the_tier_that_holds_the_weights():
+    cached = Condition(type="WeightsCached", status="True", reason="AllReady", message="Commit x")
+    history = [past(30, tier="hub"), past(8, tier="s3")]
+    spec = a_spec(model={"huggingFace": {"repo": "acme/tiny"}})
+    for conditions, tier, seconds in (([cached], "s3", 8), ([cached.model_copy(update={"status": "False"})], "hub", 30), ([], "hub", 30)):
+        seen = an_observation(spec=spec, status=EndpointStatus(conditions=conditions))
+        assert tier_of_next(seen) == tier
+        assert expected_s(WakeStatus(history=history), None, spec, a_model(), tier_of_next(seen)) == seconds
+
+
+def test_where_the_gateway_is_known_the_status_says_where_to_call_the_endpoint():
+    for url, told in (("https://llm.example.com", f"https://llm.example.com/api/d/{ID}/v1"), ("", None)):
+        seen = an_observation(gateway_url=url)
+        assert report(seen, decide(seen)).url == told
