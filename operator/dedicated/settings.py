@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dedicated.api.activity import SHORTEST_RENEWAL_S
 from dedicated.api.endpoint import EngineKind
-from dedicated.api.s3 import S3Location, location_from
+from dedicated.api.s3 import CA_CERTIFICATE, CREDENTIALS, ENDPOINT_URL, REGION, S3Location, location_from
 from dedicated.diagnosis.evidence import Limits
 from dedicated.render.dataplane import Plane
 from dedicated.render.platform import Platform
@@ -82,6 +82,7 @@ def from_environment(env: Mapping[str, str] | None = None) -> Settings:
     | DEDICATED_S3_PATH_STYLE | false | whether the bucket goes into the path instead of the host name |
     | DEDICATED_S3_CA_BUNDLE | - | authority that signed the server's certificate; PEM |
     | DEDICATED_S3_SECRET | - | Secret in the system namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; without it the pods' own identity |
+    | DEDICATED_S3_SOURCE_ENDPOINTS | - | S3 servers besides AWS and the cache's that `spec.model.s3` may be read from; URLs, comma-separated |
     | DEDICATED_NAMESPACE_UID | - | for `dedicated fetch`: the namespace that weights are kept for which are not everybody's |
     | DEDICATED_ENGINE_ACCOUNT_ANNOTATIONS | {} | annotations of the service account of engine pods, such as a role; JSON |
     | DEDICATED_PORT | 8081 | /livez, /readyz, /metrics |
@@ -143,6 +144,7 @@ def _platform(env: Mapping[str, str], system_namespace: str, startup_s: float) -
         system_namespace=system_namespace,
         blocked_cidrs=_words(env, "DEDICATED_BLOCKED_CIDRS") or Platform.blocked_cidrs,
         extra_egress=peers,
+        source_endpoints=tuple(url.rstrip("/") for url in _words(env, "DEDICATED_S3_SOURCE_ENDPOINTS")),
         weights=location_from(env),
         engine_account_annotations=annotations,
         gateway_url=env.get("DEDICATED_GATEWAY_URL", "").rstrip("/"),
@@ -309,6 +311,12 @@ def hub_token() -> str | None:
 def weights_location() -> S3Location | None:
     """The cache's bucket, for `dedicated fetch` and `dedicated cache`; None where the installation has none."""
     return location_from(os.environ)
+
+
+def s3_source_keys() -> dict[str, str]:
+    """What the user's Secret holds of an S3 source, for `dedicated fetch`: under the names of its keys."""
+    found = {name: os.environ.get(name, "") for name in (*CREDENTIALS, ENDPOINT_URL, REGION)}
+    return {name: value for name, value in {**found, CA_CERTIFICATE: os.environ.get("DEDICATED_S3_CA_BUNDLE", "")}.items() if value}
 
 
 def namespace_uid() -> str:

@@ -270,7 +270,7 @@ def test_a_hub_that_is_down_is_waited_for(operator, hub, proxy, kubectl):
         ({"model": {"huggingFace": {"repo": "acme/tiny", "revision": "v9"}}, "engine": {"kind": "llamacpp"}}, "RevisionNotFound", "no revision 'v9'"),
         ({"model": {"huggingFace": {"repo": "acme/sharded"}}, "engine": {"kind": "llamacpp"}}, "InvalidSpec", "no GGUF file"),
         ({"model": {"huggingFace": {"repo": "acme/tiny"}}, "engine": {"kind": "llamacpp", "args": ["-m", "x"]}}, "ConflictingArgs", "-m"),
-        ({"model": {"s3": {"uri": "s3://bucket/x"}}}, "InvalidSpec", "spec.model.s3"),
+        ({"model": {"s3": {"uri": "s3://bucket/x", "credentialsSecretRef": {"name": "none"}}}}, "ObjectStoreDenied", "Secret none does not exist"),
         ({"hardware": {"accelerators": ["h100"]}}, "NoAcceleratorAllowed", "h100"),
         (
             {"model": {"huggingFace": {"repo": "acme/sharded"}}, "engine": {"kind": "vllm", "image": "x", "args": ["-tp", "2"]}, "hardware": {}},
@@ -278,7 +278,7 @@ def test_a_hub_that_is_down_is_waited_for(operator, hub, proxy, kubectl):
             "-tp (--tensor-parallel-size)",
         ),
     ],
-    ids=["no such model", "no such revision", "no GGUF", "our own flag", "S3", "an unknown accelerator", "our own flag in short"],
+    ids=["no such model", "no such revision", "no GGUF", "our own flag", "S3 without its Secret", "an unknown accelerator", "our own flag in short"],
 )
 def test_what_only_the_operator_can_see_stalls_with_a_next_step(operator, kubectl, spec, reason, says):
     operator.start()

@@ -7,21 +7,22 @@ import threading
 
 import pytest
 
-from dedicated.adapters import tiers
+from dedicated.adapters import s3_fetch, s3_source, tiers
 from dedicated.adapters.fetch import FetchRequest
 from dedicated.adapters.object_store.errors import NotWon
 from dedicated.adapters.object_store.upload import digests_of, upload
 from dedicated.adapters.weights_cache import WeightsCache
 from dedicated.adapters.weights_collect import Collector
 from dedicated.api.endpoint import EngineKind
-from dedicated.api.errors import ObjectStoreDenied
+from dedicated.api.errors import ModelChanged, ObjectStoreDenied
 from dedicated.weights.fetched import fetched
 from dedicated.weights.keys import blob_of
 from hack import s3
 from hack.hub.repository import find
 from hack.hub.server import Hub
 from tests.support.hub import WEIGHTS, make_models, serving
-from tests.support.s3 import Fault, a_store, proxied
+from tests.support.own_models import NEEDED
+from tests.support.s3 import CREDENTIALS, Fault, a_store, proxied
 
 MIB = 1024 * 1024
 
@@ -149,3 +150,31 @@ def test_wrong_keys_are_denied(seaweedfs):
     wrong = {"AWS_ACCESS_KEY_ID": s3.KEY, "AWS_SECRET_ACCESS_KEY": "wrong"}
     with pytest.raises(ObjectStoreDenied, match="SignatureDoesNotMatch"):
         ObjectStore(S3Location(s3.BUCKET, endpoint=seaweedfs, path_style=True), wrong).get("x")
+
+
+def test_a_folder_of_ones_own_is_read_and_one_that_changed_is_told(server, store, tmp_path):
+    for name, content in NEEDED.items():
+        store.put(f"own/{name}", content)
+    uri, keys = f"s3://{s3.BUCKET}/own", {**CREDENTIALS, "AWS_ENDPOINT_URL": server[1]}
+    source = s3_source.opened(uri, keys, EngineKind.VLLM)
+    revision = source.revision()
+    source.prove(revision)
+    request = s3_fetch.S3Request(uri, revision, tmp_path / "pod", EngineKind.VLLM, keys)
+    assert s3_fetch.bring(request, print).bytes == sum(map(len, NEEDED.values()))
+    assert {name: (tmp_path / "pod" / name).read_bytes() for name in NEEDED} == NEEDED
+    store.put("own/config.json", b"{}")
+    with pytest.raises(ModelChanged, match=r"config\.json"):
+        source.read("config.json")
+    with pytest.raises(ModelChanged, match=r"the newest of its files is config\.json"):
+        s3_fetch.bring(request, print)
+
+
+@pytest.mark.parametrize(
+    "keys", [{**CREDENTIALS, "AWS_SECRET_ACCESS_KEY": "wrongwrong"}, {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"}, {}]
+)
+def test_wrong_keys_and_none_at_all_are_refused_by_a_server_that_asks_for_them(seaweedfs, store, keys, monkeypatch):
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)  # what this process has itself is not used
+    store.put("own/config.json", b"{}")
+    with pytest.raises(ObjectStoreDenied):
+        s3_source.opened(f"s3://{s3.BUCKET}/own", {**keys, "AWS_ENDPOINT_URL": seaweedfs}, EngineKind.VLLM).revision()

@@ -11,7 +11,7 @@ from typing import Any
 from dedicated.adapters import facts
 from dedicated.adapters.kinds import DEPLOYMENT, EVENT, NAMESPACE, NODE, POD, SECRET
 from dedicated.adapters.logs import beside, logs_of
-from dedicated.adapters.model_source import ModelSource
+from dedicated.adapters.sources import source_of
 from dedicated.adapters.view import Clients, EndpointView, Manifest
 from dedicated.api import names
 from dedicated.api.errors import DedicatedError, Transient
@@ -26,7 +26,7 @@ from dedicated.lifecycle.drain import wants_last_word
 from dedicated.lifecycle.idle import wants_load
 from dedicated.lifecycle.observation import Activity, Observation
 from dedicated.lifecycle.sleep import rests, starts
-from dedicated.lifecycle.validate import problem_before_model, problem_with_engine, problem_with_secrets, secrets_of_engine
+from dedicated.lifecycle.validate import problem_before_model, problem_with_engine, problem_with_secrets, secrets_of_engine, secrets_of_model
 from dedicated.lifecycle.wanted import wanted
 from dedicated.planner.measured import measured
 from dedicated.render.isolation import engine_key
@@ -40,7 +40,7 @@ class Observer:
 
     def __init__(self, clients: Clients, view: EndpointView) -> None:
         self._c, self._v = clients, view
-        self._source = ModelSource(clients.hub, clients.kube, clients.store, view.raw, view.spec)
+        self._source = source_of(clients, view)
         self._pods = list(clients.store.children(POD, view.raw))
 
     async def observe(self) -> Observation:
@@ -86,8 +86,7 @@ class Observer:
 
     def _secrets_version(self) -> str | None:
         """Names the state of every Secret that the spec refers to."""
-        token = self._v.spec.model.token_secret_ref if self._v.spec.model else None
-        referred = secrets_of_engine(self._v.spec) | ({token.name} if token else set())
+        referred = secrets_of_engine(self._v.spec) | secrets_of_model(self._v.spec)
         found = [self._c.store.named(SECRET, self._v.meta["namespace"], name) for name in sorted(referred)]
         return ",".join(f"{secret['metadata']['uid']}/{secret['metadata']['resourceVersion']}" if secret else "-" for secret in found) or None
 
@@ -192,7 +191,8 @@ class Observer:
         try:
             return replace(base, access=await self._source.prove(base.model))
         except DedicatedError as refused:
-            if isinstance(refused, Transient) and self._c.platform.weights is not None and was_proven(base):
+            cached = self._c.platform.weights is not None and self._v.spec.model and self._v.spec.model.hugging_face
+            if isinstance(refused, Transient) and cached and was_proven(base):
                 return base  # the cache may hold it; the container that fetches asks again whether this token may have it
             return replace(base, problem=refused)
 

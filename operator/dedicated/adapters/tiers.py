@@ -46,17 +46,22 @@ Say = Callable[[str], None]
 
 def run(request: FetchRequest, cache: Callable[[], WeightsCache] | None) -> int:
     """Bring the weights, tell, and answer the exit code: 0, 1 where trying again may help, 3 where it cannot."""
+    return last_words(lambda: asyncio.run(_run(request, cache, say_line)), request.termination_log)
+
+
+def last_words(work: Callable[[], Fetched], termination_log: Path | None) -> int:
+    """The exit code of a fetch; what it has to tell is left in the file."""
     try:
-        done = asyncio.run(_run(request, cache, say_line))
+        done = work()
     except DedicatedError as failure:
         retryable = not isinstance(failure, Stalled)
         say_line(f"{failure.message} {failure.next_step}")
-        if request.termination_log:
-            leave_message(request.termination_log, failure, retryable)
+        if termination_log:
+            leave_message(termination_log, failure, retryable)
         return EXIT_RETRYABLE if retryable else EXIT_PERMANENT
-    if request.termination_log:
+    if termination_log:
         with contextlib.suppress(OSError):
-            request.termination_log.write_text(done.encoded())
+            termination_log.write_text(done.encoded())
     return 0
 
 

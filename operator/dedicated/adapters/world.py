@@ -7,8 +7,8 @@ import logging
 
 from dedicated.adapters.apply import Applier
 from dedicated.adapters.kinds import ENDPOINT
-from dedicated.adapters.model_source import ModelSource
 from dedicated.adapters.observe import Observer
+from dedicated.adapters.sources import source_of
 from dedicated.adapters.view import Clients, EndpointView, Manifest
 from dedicated.api import names
 from dedicated.api.errors import DedicatedError, Stalled
@@ -59,7 +59,7 @@ class EndpointWorld:
     async def _refusal(self, model: ModelStatus) -> Stalled | None:
         """Why the model may not be read any more. A hub that does not answer refuses nothing: it was proven before."""
         try:
-            await ModelSource(self._c.hub, self._c.kube, self._c.store, self._v.raw, self._v.spec).prove(model)
+            await source_of(self._c, self._v).prove(model)
         except Stalled as refused:
             return refused
         except DedicatedError as unknown:

@@ -70,10 +70,13 @@ class SecretKeyRef(SecretRef):
 
 
 class S3(Schema):
-    """A folder of model files in an S3 bucket."""
+    """A folder of model files in an S3 bucket of the user's own."""
 
     uri: str = Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?$", max_length=1024, description="s3://bucket/prefix")
-    credentials_secret_ref: SecretRef | None = Field(default=None, description="Secret with the credentials to read it.")
+    credentials_secret_ref: SecretRef | None = Field(
+        default=None,
+        description="Secret with the credentials to read it, labelled inference.dedicated.dev/use=s3-source; without it: as anybody may.",
+    )
 
 
 class Model(Schema):
@@ -89,7 +92,7 @@ class Model(Schema):
     )
 
     hugging_face: HuggingFace | None = Field(default=None, description="A repository on the Hugging Face Hub.")
-    s3: S3 | None = Field(default=None, description="A folder of model files in S3.")
+    s3: S3 | None = Field(default=None, description="A folder of model files in an S3 bucket of your own.")
     token_secret_ref: SecretKeyRef | None = Field(
         default=None, description="Hub token; the Secret is labelled inference.dedicated.dev/use=hub-token."
     )

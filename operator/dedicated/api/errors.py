@@ -81,6 +81,10 @@ class ModelDisabled(Stalled):
     reason = Reason.MODEL_DISABLED
 
 
+class ModelChanged(Stalled):
+    reason = Reason.MODEL_CHANGED
+
+
 class InvalidSpec(Stalled):
     reason = Reason.INVALID_SPEC
 

@@ -27,6 +27,7 @@ MANAGED_BY = "dedicated"
 
 USE_HUB_TOKEN = "hub-token"
 USE_ENGINE_ENV = "engine-env"
+USE_S3_SOURCE = "s3-source"
 
 ANNOTATION_MANIFEST_HASH = f"{GROUP}/manifest-hash"
 ANNOTATION_SCHEMA_HASH = f"{GROUP}/schema-hash"

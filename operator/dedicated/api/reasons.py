@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dedicated.api.names import ANNOTATION_RETRY
+from dedicated.api.names import ANNOTATION_REFRESH, ANNOTATION_RETRY
 
 
 class Reason(StrEnum):
@@ -21,6 +21,7 @@ class Reason(StrEnum):
     REVISION_NOT_FOUND = "RevisionNotFound"
     MODEL_DISABLED = "ModelDisabled"
     MODEL_FILES_MISSING = "ModelFilesMissing"
+    MODEL_CHANGED = "ModelChanged"
     HUB_UNAVAILABLE = "HubUnavailable"
     HUB_RATE_LIMITED = "HubRateLimited"
     # plan
@@ -117,8 +118,8 @@ CATALOGUE: dict[Reason, Entry] = {
         True,
     ),
     R.MODEL_NOT_FOUND: Entry(
-        "The hub has no such model, or it is private.",
-        "Check spec.model.huggingFace.repo; for a private model set spec.model.tokenSecretRef.",
+        "There is no such model, or it is private.",
+        "Check spec.model.huggingFace.repo or spec.model.s3.uri; for a private model set spec.model.tokenSecretRef.",
         False,
     ),
     R.REVISION_NOT_FOUND: Entry(
@@ -128,6 +129,11 @@ CATALOGUE: dict[Reason, Entry] = {
     R.MODEL_FILES_MISSING: Entry(
         "The model lacks a file that the engine needs.",
         "Check spec.model.huggingFace.files and that the repository holds weights in a format of this engine.",
+        False,
+    ),
+    R.MODEL_CHANGED: Entry(
+        "The model's files in S3 are no longer those that were resolved.",
+        f"Set the annotation {ANNOTATION_REFRESH} to take the files as they are now, or put back those that were there.",
         False,
     ),
     R.HUB_UNAVAILABLE: Entry("The hub does not answer.", "Nothing to do: it is asked again; check the network if this lasts.", True),
@@ -200,7 +206,7 @@ CATALOGUE: dict[Reason, Entry] = {
     ),
     R.NODE_DISK_FULL: Entry("The node's disk is too small for the weights.", "Use a node with more ephemeral storage.", True),
     R.OBJECT_STORE_UNAVAILABLE: Entry(
-        "The object store cannot be reached, or asked for fewer requests.", "Nothing to do: it is tried again; the hub is asked meanwhile.", True
+        "The object store cannot be reached, or asked for fewer requests.", "Nothing to do: it is tried again; check the network if this lasts.", True
     ),
     R.OBJECT_STORE_DENIED: Entry(
         "The object store refuses the credentials, or has no such bucket.",

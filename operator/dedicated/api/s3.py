@@ -9,6 +9,9 @@ ENV = "DEDICATED_S3_"
 KEY_ID, SECRET_KEY, SESSION_TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 CREDENTIALS = (KEY_ID, SECRET_KEY, SESSION_TOKEN)
 """Keys of a Secret with credentials, and the variables that boto3 reads them from."""
+ENDPOINT_URL, REGION, CA_CERTIFICATE = "AWS_ENDPOINT_URL", "AWS_REGION", "ca.crt"
+"""Keys of a user's own Secret besides: the server where it is not AWS, its region, and who signed its certificate."""
+SOURCE_KEYS = (*CREDENTIALS, ENDPOINT_URL, REGION, CA_CERTIFICATE)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,19 @@ class S3Location:
             "CA_BUNDLE": self.ca_bundle,
         }
         return {ENV + name: value for name, value in said.items() if value}
+
+
+def location_of(uri: str, said: Mapping[str, str]) -> S3Location:
+    """
+    The folder that a user names, on the server that the user's Secret names.
+
+    Args:
+        uri: s3://bucket/prefix. The prefix is a folder: its slash at the end is added, so that `llama` does not mean `llama-2` too.
+        said: What the Secret holds; empty for AWS without credentials.
+    """
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    folder, endpoint = prefix.strip("/"), said.get(ENDPOINT_URL, "").rstrip("/")
+    return S3Location(bucket, f"{folder}/" if folder else "", endpoint, said.get(REGION, ""), bool(endpoint), said.get(CA_CERTIFICATE, ""))
 
 
 def location_from(env: Mapping[str, str]) -> S3Location | None:

@@ -55,7 +55,7 @@ class Condition(Schema):
 class ModelStatus(Schema):
     """What the model name was resolved to."""
 
-    revision: str = Field(description="Commit.")
+    revision: str = Field(description="Commit; of a folder in S3 a digest over the names, sizes and ETags of its files.")
     architecture: str | None = Field(default=None, description="Architecture from config.json.")
     parameters: int | None = Field(default=None, description="Number of parameters.")
     weight_bytes: int | None = Field(default=None, description="Bytes of the files that the engine loads.")

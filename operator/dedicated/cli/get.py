@@ -45,6 +45,12 @@ def get(
         raise typer.Exit(1)
 
 
+def _model(model: dict[str, Any]) -> str | None:
+    """The repository, or the folder in S3."""
+    found: str | None = (model.get("huggingFace") or {}).get("repo") or (model.get("s3") or {}).get("uri")
+    return found
+
+
 def row(endpoint: dict[str, Any]) -> dict[str, Any]:
     """What is told of one endpoint; absent where it is not known."""
     meta, spec, status = endpoint["metadata"], endpoint["spec"], endpoint.get("status") or {}
@@ -55,7 +61,7 @@ def row(endpoint: dict[str, Any]) -> dict[str, Any]:
         "phase": status.get("phase"),
         "reason": ready.get("reason"),
         "message": ready.get("message"),
-        "model": ((spec.get("model") or {}).get("huggingFace") or {}).get("repo"),
+        "model": _model(spec.get("model") or {}),
         "accelerator": (status.get("plan") or {}).get("accelerator"),
         "ready": ready.get("status"),
         "id": status.get("id"),

@@ -129,7 +129,9 @@ def _source(spec: EndpointSpec | None, repo: str | None, revision: str | None, m
         return Folder(model_path)
     named = spec.model.hugging_face if spec and spec.model else None
     if repo is None and named is None:
-        raise InvalidSpec("spec.model names no repository of a hub; give --model-path")
+        raise InvalidSpec(
+            "spec.model names no repository of a hub; copy config.json and the index or headers of the weights to a folder and give --model-path"
+        )
     wanted = repo or (named.repo if named else "")
     at = revision or (named.revision if named and repo is None else "main")
     return HubFiles(settings.hub_endpoint(), wanted, at, token=settings.hub_token(), cache=settings.hub_cache(), offline=offline)

@@ -118,7 +118,9 @@ def _secrets_of(endpoint: Manifest) -> set[str]:
     """Names of the Secrets that a spec refers to."""
     spec = endpoint["spec"]
     refs = [(variable.get("valueFrom") or {}).get("secretKeyRef") or {} for variable in (spec.get("engine") or {}).get("env") or []]
-    return {ref["name"] for ref in (*refs, (spec.get("model") or {}).get("tokenSecretRef") or {}) if ref.get("name")}
+    model = spec.get("model") or {}
+    refs += [model.get("tokenSecretRef") or {}, (model.get("s3") or {}).get("credentialsSecretRef") or {}]
+    return {ref["name"] for ref in refs if ref.get("name")}
 
 
 def _waits_for_room(endpoint: Manifest) -> bool:

@@ -252,10 +252,10 @@ def _waking_since(current: dict[str, Any]) -> float | None:
 def _details(obj: dict[str, Any]) -> dict[str, Any]:
     """What an owner may read at the gateway, besides what is in the fields above."""
     spec, status = obj["spec"], obj.get("status") or {}
-    model = (spec.get("model") or {}).get("huggingFace") or {}
+    model = spec.get("model") or {}
     ready: dict[str, Any] = next((condition for condition in status.get("conditions") or [] if condition.get("type") == "Ready"), {})
     return {
-        "model": model.get("repo"),
+        "model": (model.get("huggingFace") or {}).get("repo") or (model.get("s3") or {}).get("uri"),
         "displayName": (spec.get("access") or {}).get("displayName"),
         "message": ready.get("message"),
         "plan": status.get("plan"),

@@ -7,7 +7,7 @@ from dedicated.api.conditions import find
 from dedicated.api.errors import Stalled
 from dedicated.api.reasons import Reason
 from dedicated.api.status import Condition, ConditionType
-from dedicated.lifecycle.access_reasons import HUB_REASONS
+from dedicated.lifecycle.access_reasons import SOURCE_REASONS
 from dedicated.lifecycle.decide import Life, Verb
 from dedicated.lifecycle.life import decide
 from dedicated.lifecycle.observation import Observation
@@ -43,7 +43,7 @@ def accessible(seen: Observation, answers: bool, reason: Reason) -> Condition:
     | asked nobody; the token's Secret is gone    | Unknown | so                                       |
     | asked nobody                                | as the last pass that did; an engine that answers has read them |
     """
-    if seen.problem is not None and seen.problem.reason in HUB_REASONS:
+    if seen.problem is not None and seen.problem.reason in SOURCE_REASONS:
         status = "False" if isinstance(seen.problem, Stalled) else "Unknown"
         return _condition(status, seen.problem.reason, f"{seen.problem.message} {seen.problem.next_step}")
     if seen.access is not None:
@@ -75,7 +75,8 @@ def _as_before(seen: Observation, told: Condition | None, answers: bool, reason:
 
 
 def _resolved(seen: Observation) -> str:
-    return f"Resolved to commit {seen.model.revision}" if seen.model else ""
+    what = "objects" if seen.spec.model and seen.spec.model.s3 else "commit"
+    return f"Resolved to {what} {seen.model.revision}" if seen.model else ""
 
 
 def _with(origin: str | None) -> str:

@@ -1,10 +1,10 @@
-"""Reasons that the hub gives."""
+"""Reasons that a model's source gives: the hub, or a bucket of the user's own."""
 
 from __future__ import annotations
 
 from dedicated.api.reasons import Reason
 
-HUB_REASONS = {
+SOURCE_REASONS = {
     Reason.TOKEN_MISSING,
     Reason.TOKEN_INVALID,
     Reason.TOKEN_SCOPE_INSUFFICIENT,
@@ -15,4 +15,7 @@ HUB_REASONS = {
     Reason.MODEL_DISABLED,
     Reason.HUB_UNAVAILABLE,
     Reason.HUB_RATE_LIMITED,
+    Reason.MODEL_CHANGED,
+    Reason.OBJECT_STORE_DENIED,
+    Reason.OBJECT_STORE_UNAVAILABLE,
 }

@@ -24,7 +24,7 @@ from dedicated.api.reasons import CATALOGUE, Reason
 from dedicated.api.status import Drain
 from dedicated.core.clock import from_rfc3339, precise, rfc3339
 from dedicated.diagnosis.evidence import Finding
-from dedicated.lifecycle.access_reasons import HUB_REASONS
+from dedicated.lifecycle.access_reasons import SOURCE_REASONS
 from dedicated.lifecycle.decide import MAX_MESSAGE, Decision, Life, Verb, attempt_number, diagnosed, say
 from dedicated.lifecycle.observation import Observation
 from dedicated.lifecycle.retries import wait_s
@@ -118,7 +118,7 @@ def _none(seen: Observation) -> dict[str, int]:
 
 def _lost(seen: Observation) -> Finding | None:
     """Why this wake cannot succeed."""
-    if isinstance(seen.problem, Stalled) and seen.problem.reason in HUB_REASONS:
+    if isinstance(seen.problem, Stalled) and seen.problem.reason in SOURCE_REASONS:
         return Finding(seen.problem.reason, seen.problem.message, final=True, retryable=CATALOGUE[seen.problem.reason].retryable)
     finding = seen.finding
     if finding is None:

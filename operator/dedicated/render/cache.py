@@ -19,7 +19,7 @@ POD_ANNOTATIONS = {"eks.amazonaws.com/skip-containers": names.ENGINE_CONTAINER}
 
 def credentials(wanted: Wanted, platform: Platform) -> Manifest | None:
     """The Secret with the credentials for the cache, beside the endpoint and gone with it; None where none are needed."""
-    if not platform.weights or not platform.weights_credentials:
+    if not platform.weights or not platform.weights_credentials or (wanted.spec.model and wanted.spec.model.s3):
         return None
     data = {name: base64.b64encode(value.encode()).decode() for name, value in platform.weights_credentials}
     meta = wanted.meta(wanted.child(SECRET), **{names.LABEL_USE: USE_WEIGHTS_CACHE})

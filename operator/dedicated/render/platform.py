@@ -27,6 +27,8 @@ class Platform:
     """Ranges that engine pods must not reach: cluster, API server, link-local."""
     extra_egress: tuple[dict[str, Any], ...] = ()
     """NetworkPolicyPeers that engine pods may reach all the same, such as a hub inside the cluster."""
+    source_endpoints: tuple[str, ...] = ()
+    """S3 servers besides AWS that `spec.model.s3` may be read from; that of the cache is one of them anyway. (URLs)"""
     weights: S3Location | None = None
     """The bucket that caches weights; None where there is none."""
     weights_credentials: tuple[tuple[str, str], ...] = field(default=(), repr=False)

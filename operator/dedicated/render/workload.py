@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from dedicated.api import names
-from dedicated.api.endpoint import HuggingFace
+from dedicated.api.endpoint import HuggingFace, Model
 from dedicated.core.quantities import GIB, MIB, seconds
-from dedicated.render import cache
+from dedicated.render import cache, s3_source
 from dedicated.render.devices import Devices, devices
 from dedicated.render.endpoint import ENGINE_CACHE, Wanted
 from dedicated.render.engines import CACHE_DIR, HOME, WEIGHTS_DIR, Launch, launch
@@ -80,7 +80,7 @@ def _pod(wanted: Wanted, platform: Platform) -> Manifest:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         **{key: value for key, value in optional.items() if value},
-        "initContainers": [_fetch(wanted, spec.model.hugging_face, platform)] if spec.model and spec.model.hugging_face else [],
+        "initContainers": [_fetch(wanted, spec.model, platform)] if spec.model else [],
         "containers": [_engine(wanted, start, platform, asked)],
         "volumes": [
             {"name": "weights", "emptyDir": {"sizeLimit": f"{_disk_bytes(wanted) // MIB}Mi"}},
@@ -114,8 +114,8 @@ def _locked_down() -> Manifest:
     return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
-def _fetch(wanted: Wanted, source: HuggingFace, platform: Platform) -> Manifest:
-    """The init container that brings the weights; the only one that sees the hub token and the credentials of the cache."""
+def _from_hub(wanted: Wanted, source: HuggingFace, platform: Platform) -> tuple[list[str], list[Manifest]]:
+    """Arguments and environment of a fetch from the hub, by way of the cache."""
     args = ["fetch", "--repo", source.repo, "--commit", wanted.commit or source.revision, "--engine", wanted.spec.engine.kind.value]
     args += [part for pattern in source.files.include for part in ("--include", pattern)]
     args += [part for pattern in source.files.exclude for part in ("--exclude", pattern)]
@@ -123,6 +123,16 @@ def _fetch(wanted: Wanted, source: HuggingFace, platform: Platform) -> Manifest:
     token = wanted.spec.model.token_secret_ref if wanted.spec.model else None
     if token:
         env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": token.name, "key": token.key}}})
+    return args, env
+
+
+def _fetch(wanted: Wanted, model: Model, platform: Platform) -> Manifest:
+    """The init container that brings the weights; the only one that sees the hub token and the credentials of the cache or of the source."""
+    if model.s3:
+        args, env = s3_source.fetch(wanted, model.s3)
+    else:
+        assert model.hugging_face  # a spec has one of the two
+        args, env = _from_hub(wanted, model.hugging_face, platform)
     return {
         "name": names.FETCH_CONTAINER,
         "image": platform.fetch_image,

@@ -6,9 +6,9 @@ import base64
 
 import pytest
 
-from dedicated.adapters.secrets import hub_token
+from dedicated.adapters.secrets import hub_token, s3_keys
 from dedicated.api.endpoint import SecretKeyRef
-from dedicated.api.errors import ApiNotFound, TokenInvalid, TokenMissing
+from dedicated.api.errors import ApiNotFound, ObjectStoreDenied, TokenInvalid, TokenMissing
 from dedicated.api.names import LABEL_USE
 
 REF = SecretKeyRef(name="hub-token")
@@ -72,3 +72,36 @@ async def test_what_is_wrong_is_named_by_secret_and_key_and_not_by_content(kube,
     with pytest.raises(error, match=says) as raised:
         await read(kube)
     assert "hf_" not in str(raised.value) and "hf_" not in repr(raised.value.__cause__)
+
+
+class OneSecret(FakeKube):
+    """The same with these keys."""
+
+    def __init__(self, label="s3-source", **data):
+        super().__init__(b"", label=label)
+        self.data = data
+
+    async def get(self, kind, namespace, name, *, metadata_only=False):
+        found = await super().get(kind, namespace, name, metadata_only=metadata_only)
+        return {**found, **({} if metadata_only else {"data": {key: base64.b64encode(value).decode() for key, value in self.data.items()}})}
+
+
+async def test_the_keys_of_a_bucket_are_read_and_nothing_else_of_their_secret():
+    kube = OneSecret(AWS_ACCESS_KEY_ID=b"id\n", AWS_SECRET_ACCESS_KEY=b"key", AWS_REGION=b"eu-west-1", other=b"private")
+    found = await s3_keys(kube, "team-a", "s3-read", labelled=True)
+    assert found == {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key", "AWS_REGION": "eu-west-1"} and kube.told == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("kube", "told", "says"),
+    [
+        (OneSecret("hub-token", AWS_ACCESS_KEY_ID=b"id"), ["metadata"], "Secret s3-read is not labelled inference.dedicated.dev/use=s3-source"),
+        (OneSecret(AWS_ACCESS_KEY_ID=b"id"), ["metadata", "data"], "Secret s3-read has no key AWS_SECRET_ACCESS_KEY"),
+        (FakeKube(None), ["metadata"], "Secret s3-read does not exist in namespace team-a"),
+    ],
+    ids=["for another use", "half", "no Secret"],
+)
+async def test_keys_that_cannot_be_read_are_named_and_no_data_leaves_without_the_label(kube, told, says):
+    with pytest.raises(ObjectStoreDenied, match=says):
+        await s3_keys(kube, "team-a", "s3-read", labelled=False)
+    assert kube.told == told

@@ -73,8 +73,9 @@ def test_a_pod_wakes_its_endpoint_once_it_is_known_whose_it_is(feed, first, seco
     assert feed.woken == ["e1"] * woken
 
 
-def test_a_token_secret_wakes_those_that_name_it_in_its_namespace(feed):
-    spec = {"model": {"tokenSecretRef": {"name": "hub-token"}}}
+@pytest.mark.parametrize("model", [{"tokenSecretRef": {"name": "hub-token"}}, {"s3": {"credentialsSecretRef": {"name": "hub-token"}}}])
+def test_a_secret_of_the_model_wakes_those_that_name_it_in_its_namespace(feed, model):
+    spec = {"model": model}
     feed.seen(ENDPOINT, "ADDED", an_endpoint("e1", spec=spec))
     feed.seen(ENDPOINT, "ADDED", an_endpoint("e2"))
     feed.seen(ENDPOINT, "ADDED", an_endpoint("e3", spec=spec, namespace="team-b"))

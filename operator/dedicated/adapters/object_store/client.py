@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import boto3
+from botocore import UNSIGNED
 from botocore.config import Config
 
 from dedicated.adapters.object_store.errors import Absent, NotWon, translated
@@ -80,10 +81,11 @@ class ObjectStore:
 
     Args:
         credentials: Variables of a user's own Secret; without them the chain of boto3 (environment, web identity, instance).
+        anonymous: Asks as anybody may, whatever credentials this process has.
         streams: Connections at most.
     """
 
-    def __init__(self, location: S3Location, credentials: Mapping[str, str] | None = None, streams: int = 64) -> None:
+    def __init__(self, location: S3Location, credentials: Mapping[str, str] | None = None, streams: int = 64, anonymous: bool = False) -> None:
         self.location = location
         self.where = f"s3://{location.bucket}" + (f" at {location.endpoint}" if location.endpoint else "")
         config = Config(
@@ -95,6 +97,7 @@ class ObjectStore:
             # Servers other than AWS answer the newer checksums with errors; ours are sha256, and stronger.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
+            **({"signature_version": UNSIGNED} if anonymous else {}),
         )
         given = credentials or {}
         with translated(self.where):
@@ -129,10 +132,20 @@ class ObjectStore:
             answer = self._call("head_object", Key=key)
         return Stored(key, answer["ContentLength"], answer["ETag"], _age_s(answer))
 
-    def span(self, key: str, first: int, length: int) -> Body:
-        """So many bytes from the first on, as they arrive. Raises Absent. What is read of it may raise what `translated` knows."""
+    def span(self, key: str, first: int, length: int, *, if_match: str = "") -> Body:
+        """
+        So many bytes from the first on, as they arrive. What is read of it may raise what `translated` knows.
+
+        Raises:
+            Absent: There is no such object, or no such bytes of it.
+            NotWon: Its ETag is another than this one; also where the server does not keep the condition.
+        """
+        condition = {"IfMatch": if_match} if if_match else {}
         with translated(self.where):
-            answer = self._call("get_object", Key=key, Range=f"bytes={first}-{first + length - 1}")
+            answer = self._call("get_object", Key=key, Range=f"bytes={first}-{first + length - 1}", **condition)
+        if if_match and answer.get("ETag", if_match) != if_match:
+            answer["Body"].close()
+            raise NotWon("ETag")
         return _Direct(answer["Body"])
 
     def list(self, prefix: str) -> Iterator[Stored]:
@@ -143,7 +156,7 @@ class ObjectStore:
                 answer = self._call("list_objects_v2", Prefix=prefix, **more)
             now = _date(answer)
             for entry in answer.get("Contents", []):
-                yield Stored(entry["Key"], entry["Size"], entry.get("ETag", ""), max(0.0, now - entry["LastModified"].timestamp()))
+                yield Stored(entry["Key"], entry["Size"], _quoted(entry.get("ETag", "")), max(0.0, now - entry["LastModified"].timestamp()))
             if not answer.get("IsTruncated"):
                 return
             more = {"ContinuationToken": answer["NextContinuationToken"]}
@@ -256,6 +269,11 @@ class ObjectStore:
         except (NotWon, Absent):
             return True
         return False
+
+
+def _quoted(etag: str) -> str:
+    """An ETag as a header has it; rclone's lists (1.76) leave the quotes out."""
+    return etag if not etag or etag.endswith('"') else f'"{etag}"'
 
 
 def _date(answer: Mapping[str, Any]) -> float:

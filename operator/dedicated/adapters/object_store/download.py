@@ -43,6 +43,8 @@ class Source:
 
     file: CachedFile
     key: str
+    etag: str = ""
+    """Of the object that is meant; empty where its name is its content."""
 
 
 @dataclass
@@ -79,7 +81,7 @@ class _Target:
     """One file on its way."""
 
     def __init__(self, source: Source, to: Path) -> None:
-        self.file, self.key = source.file, source.key
+        self.file, self.key, self.etag = source.file, source.key, source.etag
         if not is_below(source.file.path):
             raise InvalidSpec(f"The cache names a file '{source.file.path}', which leads out of its folder.")
         self.path = to / source.file.path
@@ -310,7 +312,7 @@ class _Piece:
         file = self._target.file
         first = file.span(self._left[0])[0] + self._offset
         last_first, last_length = file.span(self._left[-1])
-        body = self._all.store.span(self._target.key, first, last_first + last_length - first)
+        body = self._all.store.span(self._target.key, first, last_first + last_length - first, if_match=self._target.etag)
         try:
             with translated(self._all.store.where):
                 self._read(body.readinto)
