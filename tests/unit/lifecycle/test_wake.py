@@ -124,6 +124,11 @@ def test_the_next_wake_is_expected_from_the_tier_that_holds_the_weights():
         assert expected_s(WakeStatus(history=history), None, spec, a_model(), tier_of_next(seen)) == seconds
 
 
+def test_a_model_of_ones_own_comes_from_its_bucket():
+    assert tier_of_next(an_observation(spec=a_spec(model={"s3": {"uri": "s3://models/own/"}}))) == "s3"
+    assert tier_of_next(an_observation(spec=a_spec(model=None))) is None
+
+
 def test_where_the_gateway_is_known_the_status_says_where_to_call_the_endpoint():
     for url, told in (("https://llm.example.com", f"https://llm.example.com/api/d/{ID}/v1"), ("", None)):
         seen = an_observation(gateway_url=url)
