@@ -24,7 +24,7 @@ arXiv 2606.07362), one that maps its file in two; the hub gives half a gigabyte 
 
 
 def tier_of_next(seen: Observation) -> str | None:
-    """Where the weights of a wake will come from: a bucket of the user's own, or the cache where it holds them, else the hub; None without weights."""
+    """Where the weights of a wake will come from: the user's own bucket, the cache where it holds them, else the hub; None without weights."""
     if seen.spec.model is None:
         return None
     if seen.spec.model.s3 is not None:
