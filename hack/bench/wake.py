@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any
 
 import aiohttp
@@ -318,7 +319,10 @@ def reachable(found: Installation) -> Iterator[str]:
     (node,) = json.loads(found.kubectl("get", "nodes", "--output=json", "--selector=!kwok.x-k8s.io/node"))["items"]
     address = next(one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP")
     service = json.loads(found.kubectl("get", "service", "dedicated-gateway", "--namespace=dedicated-system", "--output=json"))
-    route = [node["spec"]["podCIDR"], "via", address]
+    (pod,) = json.loads(found.kubectl("get", "pods", "--namespace=dedicated-system", "--selector=app.kubernetes.io/component=gateway", "-o=json"))[
+        "items"
+    ]
+    route = [str(ip_network(f"{pod['status']['podIP']}/24", strict=False)), "via", address]
     subprocess.run(["ip", "route", "replace", *route], check=True)
     found.kubectl("create", "namespace", NAMESPACE)
     try:
